@@ -97,6 +97,17 @@ static inline void touch_write(uint64_t page, uint64_t *wrong)
 	}
 }
 
+/* The ceiling: the same page by a read of one page from the device. */
+static void touch_direct(uint64_t page, uint64_t *wrong)
+{
+	_Alignas(PAGE) uint64_t data[PAGE_WORDS];
+	unsigned int slot = content_slot(page);
+
+	if (pread(o.fd, data, PAGE, (off_t)(page * PAGE)) != PAGE ||
+	    data[slot] != content_word(page, slot))
+		++*wrong;
+}
+
 static void *toucher(void *arg)
 {
 	unsigned int id = (unsigned int)(uintptr_t)arg;
@@ -115,6 +126,8 @@ static void *toucher(void *arg)
 		if (o.write_percent && prng_below(&rng, 100) < o.write_percent) {
 			touch_write(page, &wrong);
 			writes++;
+		} else if (o.direct) {
+			touch_direct(page, &wrong);
 		} else {
 			touch(page, &wrong);
 		}
@@ -156,6 +169,8 @@ static void window_end(void)
 
 static void map_file(void)
 {
+	if (o.direct)
+		return;
 	side_open(&o.side);
 	side_map(&o.side, o.fd, o.size, o.write_percent > 0, o.advice);
 }
@@ -397,10 +412,8 @@ static void run(void)
 		die("%s: %s", o.path, strerror(errno));
 	meter_open(o.charge, o.disk);
 	meter_start();
-	if (o.direct)
-		run_direct();
-	else if (!strcmp(o.name, "sequential"))
-		run_sequential();
+	if (!strcmp(o.name, "sequential"))
+		o.direct ? run_direct() : run_sequential();
 	else if (!strcmp(o.name, "loop"))
 		run_loop();
 	else if (!strcmp(o.name, "dense") || !strcmp(o.name, "sparse"))

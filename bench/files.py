@@ -49,6 +49,7 @@ DEFAULT = Side("default", "kernel as it is", "kernel")
 SEQUENTIAL = Side("sequential", "kernel MADV_SEQUENTIAL", "kernel", "sequential")
 WILLNEED = Side("willneed", "kernel MADV_WILLNEED 4 MiB ahead", "kernel", "willneed")
 DIRECT = Side("direct", "O_DIRECT 1 MiB x 4", "direct")
+DIRECT4K = Side("direct", "O_DIRECT 4 KiB", "direct")
 HINTS = (DEFAULT, RA128, SEQUENTIAL, WILLNEED)
 
 
@@ -77,6 +78,9 @@ class Bar:
     bar: float                # None: shown, not judged
     against: str
     sides: tuple = ()         # keys whose detail goes into the line
+
+    def peers(self):
+        return [k for k in self.sides if k != "quire"]
 
     def ok(self):
         if self.bar is None:
@@ -208,9 +212,10 @@ def cases(size, memory):
     for n in (1, 8, 64):
         out.append(Case(
             f"random-{n}", f"random reads, {n} thread{'s' * (n > 1)}", "random", size, memory,
-            (QUIRE, RANDOM, RA128),
+            (QUIRE, RANDOM, RA128, DIRECT4K),
             [faster("madv-random", RANDOM, 0.95), faster("readahead-128k", RA128, 5),
-             few_device_bytes("device-bytes", 1.1)], threads=n))
+             faster("o-direct", DIRECT4K, None), few_device_bytes("device-bytes", 1.1)],
+            threads=n))
     out += [
         Case("zipf-8", "zipf(0.99) reads, 8 threads", "zipf", size, memory, (QUIRE, RANDOM),
              [faster("madv-random", RANDOM, 1.0)], threads=8, turnover=2),
@@ -363,7 +368,7 @@ class Bench:
         a = self.args
         res = Results(case)
         why = machine.wait_quiet(self.disk, a.patience, tell)
-        notes = list(self.notes)
+        notes = []
         for run in range(a.runs):
             for side in case.sides:
                 tell(f"{case.name}: {side.label}, run {run + 1} of {a.runs}")
@@ -388,20 +393,26 @@ class Bench:
 
     def line(self, res, bar, why, notes):
         ok = bar.ok()
-        judged = bar.bar is not None and not self.args.quick
+        # A peer that has more memory, or another readahead, than it should.
+        unfair = [k for k in bar.peers() if k != "direct" and
+                  (self.groups.parent is None or
+                   any(r["readahead_kb"] != s.readahead for s in res.case.sides
+                       if s.key == k and s.readahead for r in res.runs[k]))]
+        judged = bar.bar is not None and not self.args.quick and not unfair
         self.short += judged and not ok
         quire = self.detail(res, "quire")
         self.jsonl.write(json.dumps({
             "name": f"{res.case.name}/{bar.name}", "quire": bar.quire, "peer": bar.peer,
             "ratio": round(bar.ratio, 4), "bar": bar.bar, "ok": ok, "op": bar.op,
             "unit": bar.unit, "against": bar.against, "quiet": not why, "noise": why,
-            "quick": self.args.quick, "notes": notes, "runs": self.args.runs,
+            "judged": judged, "notes": self.notes + notes, "runs": self.args.runs,
             "threads": res.case.threads, "budget": res.case.budget,
             "region": res.case.region, "title": res.case.title,
             "detail": {k: self.detail(res, k) for k in bar.sides}}) + "\n")
         self.jsonl.flush()
-        word = "     " if bar.bar is None else "ok   " if ok else "SHORT"
-        judge = "shown, no bar" if bar.bar is None else f"bar {bar.op} {bar.bar:g}"
+        word = "     " if bar.bar is None or unfair else "ok   " if ok else "SHORT"
+        judge = ("shown, no bar" if bar.bar is None else
+                 f"bar {bar.op} {bar.bar:g}" + (", not judged: see note" if unfair else ""))
         text = (f"{word} {res.case.name + '/' + bar.name:<26} {bar.ratio:7.3f}  ({judge})"
                 f"  {shown(bar.quire, bar.unit)} against {shown(bar.peer, bar.unit)}, "
                 f"{bar.against}")
@@ -475,6 +486,8 @@ class Bench:
             print(f"{mib(a.size)} file, budget {mib(a.memory)}, medians of {a.runs}, kernel "
                   f"{os.uname().release}, {os.cpu_count()} CPUs, disk {self.disk.name or '?'} "
                   f"with {self.disk.readahead_kb()} KiB readahead, {self.groups_text()}")
+            for n in self.notes:
+                print(f"note: {n}")
             for c in chosen:
                 try:
                     self.case(c)
