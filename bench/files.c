@@ -412,8 +412,10 @@ static void run(void)
 		die("%s: %s", o.path, strerror(errno));
 	meter_open(o.charge, o.disk);
 	meter_start();
-	if (!strcmp(o.name, "sequential"))
-		o.direct ? run_direct() : run_sequential();
+	if (!strcmp(o.name, "sequential") && o.direct)
+		run_direct();
+	else if (!strcmp(o.name, "sequential"))
+		run_sequential();
 	else if (!strcmp(o.name, "loop"))
 		run_loop();
 	else if (!strcmp(o.name, "dense") || !strcmp(o.name, "sparse"))
