@@ -21,11 +21,11 @@
 
 enum size_error {
 	SIZE_OK = 0,
-	SIZE_EMPTY,	/* no text */
-	SIZE_NUMBER,	/* does not start with a number */
-	SIZE_UNIT,	/* the number is followed by something that is no unit */
-	SIZE_RANGE,	/* does not fit 64 bits, or more than 100 % */
-	SIZE_NO_TOTAL,	/* "50%" or "max" where there is nothing to take it of */
+	SIZE_EMPTY,    /* no text */
+	SIZE_NUMBER,   /* does not start with a number */
+	SIZE_UNIT,     /* the number is followed by something that is no unit */
+	SIZE_RANGE,    /* does not fit 64 bits, or more than 100 % */
+	SIZE_NO_TOTAL, /* "50%" or "max" where there is nothing to take it of */
 };
 
 /* Long enough for any size_format(). */
