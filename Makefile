@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+# A thin front: meson and the scripts in tools/ do the work.
+# `make help` lists what there is.
+
+BUILD      ?= build
+BUILD_ASAN ?= build-asan
+SECONDS    ?= 60
+PREFIX     ?= /usr/local
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build build-asan demo test quick stress asan bench tidy format install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## install the packages that are missing (Debian 12)
+	@tools/setup
+
+build: ## the plain build, in build/
+	@tools/build plain $(BUILD)
+
+build-asan: ## the ASan + UBSan build, in build-asan/
+	@tools/build asan $(BUILD_ASAN)
+
+demo: setup build ## fio over a file of 1 GiB in 128 MiB, with quire and without
+	@tools/demo
+
+# tools/test-run sets up and builds by itself, so that a build that fails is
+# counted and the last line is always `N passed, N failed`.
+test: ## set up, build twice, run everything; ends with `N passed, N failed`
+	@tools/test-run --build $(BUILD) --asan $(BUILD_ASAN)
+
+quick: ## the plain build's checks, unit and native tests, once
+	@tools/test-run --build $(BUILD) --quick
+
+stress: ## the stress runs alone, plain and ASan: SECONDS=60 each
+	@tools/test-run --build $(BUILD) --asan $(BUILD_ASAN) --stress --seconds $(SECONDS)
+
+asan: ## unit and native tests under ASan + UBSan
+	@tools/test-run --asan $(BUILD_ASAN)
+
+bench: setup build ## side by side with the kernel's mmap; exit 1 when a bar is missed
+	@python3 bench/files.py --build $(BUILD)
+
+tidy: build ## layers, includes, exports and the handler's stack
+	@tools/tidy --build $(BUILD)
+	@tools/stack-check --build $(BUILD)
+
+format: ## clang-format over what is ours
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build ## into PREFIX (/usr/local)
+	@meson configure $(BUILD) --prefix $(PREFIX)
+	@meson install -C $(BUILD)
+
+clean: ## remove both builds
+	@rm -rf $(BUILD) $(BUILD_ASAN)
