@@ -53,7 +53,7 @@ static int test_run_here(const struct CMUnitTest *test)
 /* What a hanging process waits for; best effort, the test has failed already. */
 static void hang_dump(pid_t pid)
 {
-	char cmd[256];
+	char cmd[512];
 
 	fprintf(stderr, "no end after %d s; threads of %d:\n", TEST_SECONDS_MAX, (int)pid);
 	snprintf(cmd, sizeof(cmd),

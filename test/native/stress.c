@@ -170,7 +170,7 @@ static void worker_step(struct thread *t)
 		break;
 	case 2: /* a run */
 		for (i = 0; i < 32; i++)
-			word_read(t, "run", view[v], 0, (page + i) % pages(), (int)(r >> 16) % SLOTS);
+			word_read(t, "run", view[v], 0, (page + i) % pages(), (int)((r >> 16) % SLOTS));
 		break;
 	case 3: /* the whole page */
 		for (i = 0; i < SLOTS; i++)
@@ -411,7 +411,7 @@ static void thread_add(const char *role, void (*step)(struct thread *))
 static void dump(void)
 {
 	struct quire_stats s = { .size = sizeof(s) };
-	char cmd[256];
+	char cmd[512];
 	int i;
 
 	printf("# HANG (seed %lu); threads:\n", seed);
