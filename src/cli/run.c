@@ -185,8 +185,8 @@ static int find_program(const char *name, char path[PATH_MAX])
 
 		snprintf(path, PATH_MAX, "%.*s%s%s", (int)(end - dir), dir, end > dir ? "/" : "",
 			 name);
-		if (!stat(path, &st) && S_ISREG(st.st_mode)) {
-			if (!access(path, X_OK))
+		if (!stat(path, &st)) {
+			if (S_ISREG(st.st_mode) && !access(path, X_OK))
 				return 0;
 			code = EXIT_NOT_EXECUTABLE;
 		}

@@ -89,9 +89,14 @@ static int close_keeping_errno(int fd, int r)
 WRAP int truncate(const char *path, off_t length)
 {
 	struct stat st;
-	struct quire *q = path_owner(AT_FDCWD, path, &st);
+	struct iovec string;
+	PIN_SCOPE(held);
+	struct quire *q;
 	int fd;
 
+	if (pin_path(&held, &string, path))
+		return -1;
+	q = path_owner(AT_FDCWD, path, &st);
 	if (!q)
 		return REAL(truncate)(path, length);
 	fd = REAL(open)(path, O_WRONLY | O_CLOEXEC);
@@ -115,8 +120,13 @@ static int open_and_empty(struct quire *q, int dir, const char *path, int flags)
 static int do_open(int dir, const char *path, int flags, mode_t mode)
 {
 	struct quire *q = NULL;
+	struct iovec string;
 	struct stat st;
+	PIN_SCOPE(held);
 
+	/* Programs that keep lists of names in a mapped file open from there. */
+	if (pin_path(&held, &string, path))
+		return -1;
 	if ((flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_EXCL))
 		q = path_owner(dir, path, &st);
 	if (q)
@@ -192,6 +202,11 @@ static void empty_first(const char *path, const char *mode)
 
 WRAP FILE *fopen(const char *path, const char *mode)
 {
+	struct iovec string;
+	PIN_SCOPE(held);
+
+	if (pin_path(&held, &string, path))
+		return NULL;
 	empty_first(path, mode);
 	return REAL(fopen)(path, mode);
 }
@@ -199,6 +214,11 @@ ALIAS(fopen64, fopen);
 
 WRAP FILE *freopen(const char *path, const char *mode, FILE *f)
 {
+	struct iovec string;
+	PIN_SCOPE(held);
+
+	if (pin_path(&held, &string, path))
+		return NULL;
 	empty_first(path, mode);
 	return REAL(freopen)(path, mode, f);
 }

@@ -3,7 +3,9 @@
 #include "run/pin.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "run/gate.h"
@@ -55,6 +57,16 @@ int pin_all(struct pin *p, struct quire *q, const struct iovec *iov, int n, enum
 		return 0;
 	errno = error;
 	return -1;
+}
+
+int pin_path(struct pin *p, struct iovec *iov, const char *path)
+{
+	struct quire *q = gate_quire();
+
+	if (!q || !path || !gate_managed(q, path, 1))
+		return 0;
+	*iov = (struct iovec){ (void *)(uintptr_t)path, strnlen(path, PATH_MAX - 1) + 1 };
+	return pin_all(p, q, iov, 1, PIN_FOR_WRITE);
 }
 
 void pin_release(struct pin *p)

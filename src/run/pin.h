@@ -45,6 +45,12 @@ bool pin_needed(struct quire *q, const struct iovec *iov, int n);
  */
 int pin_all(struct pin *p, struct quire *q, const struct iovec *iov, int n, enum pin_for what);
 
+/*
+ * pin_path - pin a string that the kernel will read, by way of *iov, which must
+ * stay until pin_release(). Returns as pin_all(); 0 for what is not managed.
+ */
+int pin_path(struct pin *p, struct iovec *iov, const char *path);
+
 /* pin_release - may be called on a struct of zeros; keeps errno. */
 void pin_release(struct pin *p);
 

@@ -38,31 +38,31 @@ _Static_assert(sizeof(off_t) == 8, "the *64 names are aliases");
 #define WRAP            __attribute__((visibility("default")))
 #define ALIAS(name, of) WRAP __typeof__(name) name __attribute__((alias(#of), copy(of)))
 
-/* Called before the constructor, by ld.so's clients and malloc's. */
-#define REAL_EARLY(X)                                                                              \
-	X(mmap)                                                                                    \
-	X(munmap)                                                                                  \
-	X(mprotect)                                                                                \
-	X(mremap) X(madvise) X(msync) X(mincore) X(read) X(write) X(pread) X(pwrite) X(readv)      \
-		X(writev) X(preadv) X(pwritev) X(open) X(openat) X(ftruncate) X(getrandom)         \
-			X(_exit)
+/* clang-format off */
 
-#define REAL_LATE(X)                                                                               \
-	X(posix_madvise)                                                                           \
-	X(mlock)                                                                                   \
-	X(mlock2)                                                                                  \
-	X(munlock) X(mlockall) X(preadv2) X(pwritev2) X(fsync) X(fdatasync) X(sync) X(syncfs) X(   \
-		sync_file_range) X(truncate) X(fallocate) X(posix_fallocate) X(copy_file_range)    \
-		X(sendfile) X(splice) X(fopen) X(freopen) X(send) X(sendto) X(sendmsg) X(          \
-			sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(fread) X(fwrite)    \
-			X(fread_unlocked) X(fwrite_unlocked) X(fputs) X(puts) X(fputs_unlocked)    \
-				X(getentropy) X(sigprocmask) X(pthread_sigmask) X(pthread_create)  \
-					X(pthread_attr_setsigmask_np) X(sigaction) X(signal) X(    \
-						sysv_signal) X(signalfd) X(sigwait) X(sigwaitinfo) \
-						X(sigtimedwait) X(sigsuspend) X(ppoll) X(pselect)  \
-							X(epoll_pwait) X(epoll_pwait2)             \
-								X(execve) X(execvpe) \
-									X(fexecve) X(execveat)
+/* Called before the constructor, by ld.so's clients and malloc's. */
+#define REAL_EARLY(X) \
+	X(mmap) X(munmap) X(mprotect) X(mremap) X(madvise) X(msync) X(mincore) \
+	X(read) X(write) X(pread) X(pwrite) X(readv) X(writev) X(preadv) X(pwritev) \
+	X(open) X(openat) X(ftruncate) X(getrandom) X(_exit)
+
+#define REAL_LATE(X) \
+	X(posix_madvise) X(mlock) X(mlock2) X(munlock) X(mlockall) \
+	X(preadv2) X(pwritev2) X(getentropy) \
+	X(fsync) X(fdatasync) X(sync) X(syncfs) X(sync_file_range) \
+	X(truncate) X(fallocate) X(posix_fallocate) \
+	X(copy_file_range) X(sendfile) X(splice) \
+	X(fopen) X(freopen) X(fread) X(fwrite) X(fread_unlocked) X(fwrite_unlocked) \
+	X(fputs) X(puts) X(fputs_unlocked) \
+	X(send) X(sendto) X(sendmsg) X(sendmmsg) \
+	X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) \
+	X(sigprocmask) X(pthread_sigmask) X(pthread_create) X(pthread_attr_setsigmask_np) \
+	X(sigaction) X(signal) X(sysv_signal) X(signalfd) \
+	X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(sigsuspend) \
+	X(ppoll) X(pselect) X(epoll_pwait) X(epoll_pwait2) \
+	X(execve) X(execvpe) X(fexecve) X(execveat)
+
+/* clang-format on */
 
 struct real {
 #define REAL_FIELD(name) __typeof__(&name) name;
