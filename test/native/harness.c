@@ -490,8 +490,7 @@ static ssize_t store_write(void *ctx, const void *buf, size_t len, uint64_t offs
 	}
 	s->writes++;
 	if (offset < s->length)
-		memcpy(s->data + offset, buf,
-		       len < s->length - offset ? len : s->length - offset);
+		memcpy(s->data + offset, buf, len < s->length - offset ? len : s->length - offset);
 	return (ssize_t)len;
 }
 

@@ -42,8 +42,8 @@
 
 #include "quire/quire.h"
 
-#define KIB (1024UL)
-#define MIB (1024UL * KIB)
+#define KIB  (1024UL)
+#define MIB  (1024UL * KIB)
 #define PAGE (4 * KIB)
 
 int h_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv);
@@ -142,13 +142,13 @@ int h_write(volatile void *p, uint8_t value);
 struct h_store {
 	uint8_t *data;
 	uint64_t length;
-	_Atomic int read_error;	     /* errno every read fails with, 0: none */
+	_Atomic int read_error; /* errno every read fails with, 0: none */
 	_Atomic int write_error;
 	_Atomic int sync_error;
-	_Atomic uint64_t fail_from;  /* only at offsets in [from, to); 0,0: all */
+	_Atomic uint64_t fail_from; /* only at offsets in [from, to); 0,0: all */
 	_Atomic uint64_t fail_to;
-	_Atomic int fail_count;	     /* > 0: so many failures, then none; 0: for ever */
-	_Atomic int delay_us;	     /* each read takes that long */
+	_Atomic int fail_count;                /* > 0: so many failures, then none; 0: for ever */
+	_Atomic int delay_us;                  /* each read takes that long */
 	_Atomic uint64_t reads, writes, syncs; /* calls that succeeded */
 	_Atomic uint64_t read_fails, write_fails;
 	_Atomic uint64_t read_bytes;

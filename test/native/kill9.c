@@ -12,7 +12,7 @@
 
 #include <sys/wait.h>
 
-#define FILE_PAGES 2048 /* twice the budget */
+#define FILE_PAGES      2048 /* twice the budget */
 #define PAGES_PER_ROUND 24
 
 static uint64_t expect[FILE_PAGES]; /* the last round known to be synced */
@@ -37,7 +37,8 @@ static void page_write(uint64_t *p, uint64_t round)
 static void child(int fd, int report, uint64_t round)
 {
 	struct quire *q = h_open(4 * MIB, NULL);
-	uint8_t *p = quire_mmap(q, NULL, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint8_t *p =
+		quire_mmap(q, NULL, FILE_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	int i;
 
 	CHECK(p != MAP_FAILED);

@@ -30,11 +30,11 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define RW (PROT_READ | PROT_WRITE)
-#define SLOTS 32
-#define SLOT_STRIDE (PAGE / 8 / SLOTS) /* words between slots: every line of a page */
-#define VIEWS 4
-#define THREADS_MAX 48
+#define RW           (PROT_READ | PROT_WRITE)
+#define SLOTS        32
+#define SLOT_STRIDE  (PAGE / 8 / SLOTS) /* words between slots: every line of a page */
+#define VIEWS        4
+#define THREADS_MAX  48
 #define HANG_SECONDS 90
 
 static struct quire *q;
@@ -107,8 +107,8 @@ static void word_read(struct thread *t, const char *where, const uint8_t *p, uin
 		      uint64_t page, int slot)
 {
 	uint32_t low = done[index_of(page, slot)];
-	uint64_t got = __atomic_load_n(
-		(const uint64_t *)(p + word_offset(page, slot) - view_off), __ATOMIC_ACQUIRE);
+	uint64_t got = __atomic_load_n((const uint64_t *)(p + word_offset(page, slot) - view_off),
+				       __ATOMIC_ACQUIRE);
 
 	word_check(t, where, page, slot, got, low);
 }
@@ -170,7 +170,8 @@ static void worker_step(struct thread *t)
 		break;
 	case 2: /* a run */
 		for (i = 0; i < 32; i++)
-			word_read(t, "run", view[v], 0, (page + i) % pages(), (int)((r >> 16) % SLOTS));
+			word_read(t, "run", view[v], 0, (page + i) % pages(),
+				  (int)((r >> 16) % SLOTS));
 		break;
 	case 3: /* the whole page */
 		for (i = 0; i < SLOTS; i++)
@@ -456,9 +457,9 @@ static void file_make(void)
 	size_t off, i;
 
 	snprintf(file_name, sizeof(file_name), "%s/quire-stress-XXXXXX",
-		 getenv("QUIRE_TEST_DIR") ? getenv("QUIRE_TEST_DIR") :
-		 getenv("TMPDIR")	  ? getenv("TMPDIR") :
-					    "/tmp");
+		 getenv("QUIRE_TEST_DIR") ? getenv("QUIRE_TEST_DIR")
+		 : getenv("TMPDIR")       ? getenv("TMPDIR")
+					  : "/tmp");
 	fd = mkostemp(file_name, O_CLOEXEC);
 	if (fd < 0) {
 		perror(file_name);
@@ -522,8 +523,8 @@ static void setup(const char *policy)
 		exit(2);
 	}
 	for (i = 0; i < VIEWS; i++) {
-		view[i] = quire_mmap(q, NULL, file_len, i < VIEWS - 1 ? RW : PROT_READ, MAP_SHARED, fd,
-				     0);
+		view[i] = quire_mmap(q, NULL, file_len, i < VIEWS - 1 ? RW : PROT_READ, MAP_SHARED,
+				     fd, 0);
 		CHECK(view[i] != MAP_FAILED);
 	}
 }
@@ -560,8 +561,8 @@ static void finish(int seconds)
 	printf("ok 5 - the file equals the shadow after close\n");
 	printf("# faults %lu: minor %lu major %lu write %lu cow %lu spurious %lu\n", s.faults,
 	       s.faults_minor, s.faults_major, s.faults_write, s.faults_cow, s.faults_spurious);
-	printf("# reads %lu writes %lu evicted %lu refaults %lu stalls %lu lost_reads %lu\n", s.reads,
-	       s.writes, s.evicted_pages, s.refaults, s.stalls, s.lost_reads);
+	printf("# reads %lu writes %lu evicted %lu refaults %lu stalls %lu lost_reads %lu\n",
+	       s.reads, s.writes, s.evicted_pages, s.refaults, s.stalls, s.lost_reads);
 	for (i = 0; i < thread_count; i++)
 		printf("# %s %lu\n", threads[i].role, threads[i].steps);
 }
@@ -579,9 +580,12 @@ static uint64_t number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "seconds", required_argument, NULL, 's' }, { "seed", required_argument, NULL, 'r' },
-		{ "policy", required_argument, NULL, 'p' },  { "memory", required_argument, NULL, 'm' },
-		{ "size", required_argument, NULL, 'z' },    { "threads", required_argument, NULL, 't' },
+		{ "seconds", required_argument, NULL, 's' },
+		{ "seed", required_argument, NULL, 'r' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "size", required_argument, NULL, 'z' },
+		{ "threads", required_argument, NULL, 't' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *policy = h_retry();

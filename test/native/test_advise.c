@@ -5,10 +5,10 @@
  */
 #include "harness.h"
 
-#define RW (PROT_READ | PROT_WRITE)
+#define RW       (PROT_READ | PROT_WRITE)
 #define RESIDENT 1
-#define MAPPED 2
-#define DIRTY 4
+#define MAPPED   2
+#define DIRTY    4
 
 static size_t count(struct quire *q, uint8_t *p, size_t len, int bit)
 {
@@ -260,8 +260,8 @@ static void arguments(void **state)
 	struct quire *q = h_open(H_BUDGET, NULL);
 	int fd = h_file("f", MIB, 1);
 	uint8_t *p = h_map(q, MIB, PROT_READ, MAP_SHARED, fd, 0);
-	static const int known[] = { MADV_NORMAL, MADV_RANDOM,	 MADV_SEQUENTIAL,   MADV_WILLNEED,
-				     MADV_COLD,	  MADV_PAGEOUT, MADV_POPULATE_READ, MADV_DONTNEED };
+	static const int known[] = { MADV_NORMAL, MADV_RANDOM,  MADV_SEQUENTIAL,    MADV_WILLNEED,
+				     MADV_COLD,   MADV_PAGEOUT, MADV_POPULATE_READ, MADV_DONTNEED };
 	size_t i;
 
 	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {

@@ -63,10 +63,11 @@ static bool mount_ext4(const char *dir, int mib)
 
 	if (getuid() != 0 || mkdir(dir, 0700) != 0 || !mounts_alone())
 		return false;
-	snprintf(cmd, sizeof(cmd),
-		 "PATH=$PATH:/sbin:/usr/sbin; truncate -s %dM image && mkfs.ext4 -q -O ^has_journal "
-		 "-m 0 image && mount -o loop image %s",
-		 mib, dir);
+	snprintf(
+		cmd, sizeof(cmd),
+		"PATH=$PATH:/sbin:/usr/sbin; truncate -s %dM image && mkfs.ext4 -q -O ^has_journal "
+		"-m 0 image && mount -o loop image %s",
+		mib, dir);
 	return system(cmd) == 0;
 }
 

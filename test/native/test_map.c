@@ -259,9 +259,9 @@ static void fixed_replaces_its_own(void **state)
 
 	assert_pattern(p, MIB, 1, 0);
 	p[300 * KIB] = 1;
-	assert_ptr_equal(quire_mmap(q, p + 256 * KIB, 256 * KIB, PROT_READ, MAP_SHARED | MAP_FIXED,
-				    fd2, 0),
-			 p + 256 * KIB);
+	assert_ptr_equal(
+		quire_mmap(q, p + 256 * KIB, 256 * KIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd2, 0),
+		p + 256 * KIB);
 	assert_pattern(p, 256 * KIB, 1, 0);
 	assert_pattern(p + 256 * KIB, 256 * KIB, 2, 0);
 	assert_pattern(p + 512 * KIB, 512 * KIB, 1, 512 * KIB);
@@ -300,9 +300,9 @@ static void fixed_into_the_free(void **state)
 	p = quire_mmap(q, m, MIB, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	assert_ptr_equal(p, m);
 	assert_pattern(p, MIB, 1, 0);
-	assert_map_errno(quire_mmap(q, p + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE,
-				    fd, 0),
-			 EEXIST);
+	assert_map_errno(
+		quire_mmap(q, p + PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0),
+		EEXIST);
 	assert_ok(quire_munmap(q, p, MIB));
 	p = quire_mmap(q, m, MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
 	assert_ptr_equal(p, m);
@@ -402,7 +402,8 @@ static void lengths_that_overflow(void **state)
 				    (off_t)(INT64_MAX & ~(int64_t)(PAGE - 1))),
 			 EOVERFLOW);
 	/* 2^56 bytes: more address space than there is. */
-	assert_map_errno(quire_mmap(q, NULL, (size_t)1 << 56, PROT_READ, MAP_SHARED, fd, 0), ENOMEM);
+	assert_map_errno(quire_mmap(q, NULL, (size_t)1 << 56, PROT_READ, MAP_SHARED, fd, 0),
+			 ENOMEM);
 	assert_ok(quire_close(q));
 }
 

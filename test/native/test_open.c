@@ -122,14 +122,13 @@ static void least_budget_works(void **state)
 static void options_are_checked(void **state)
 {
 	static const char *const bad[] = {
-		"nonsense=1",  "retry=P9",	"retry=",      "retry",	     "readahead=x",
-		"readahead=-1", "direct=2",	"dirty=101",   "dirty=x",    "=",
-		"direct=1,,",  "retry=P1,zz=1",
+		"nonsense=1", "retry=P9",  "retry=",  "retry", "readahead=x", "readahead=-1",
+		"direct=2",   "dirty=101", "dirty=x", "=",     "direct=1,,",  "retry=P1,zz=1",
 	};
 	static const char *const good[] = {
-		"",	    "retry=P0", "retry=P1", "retry=P2", "retry=P3", "retry=P4",
-		"readahead=0", "readahead=1M", "direct=0", "direct=1", "dirty=5",
-		"retry=P2,readahead=128K,direct=0,dirty=20",
+		"",         "retry=P0", "retry=P1",    "retry=P2",
+		"retry=P3", "retry=P4", "readahead=0", "readahead=1M",
+		"direct=0", "direct=1", "dirty=5",     "retry=P2,readahead=128K,direct=0,dirty=20",
 	};
 	size_t i;
 
@@ -151,8 +150,8 @@ static void options_are_checked(void **state)
 
 static void every_option_reads_and_writes(void **state)
 {
-	static const char *const opts[] = { "direct=0", "direct=1", "readahead=0",
-					    "readahead=2M", "dirty=1", "dirty=100" };
+	static const char *const opts[] = { "direct=0",     "direct=1", "readahead=0",
+					    "readahead=2M", "dirty=1",  "dirty=100" };
 	size_t i;
 
 	for (i = 0; i < sizeof(opts) / sizeof(opts[0]); i++) {
@@ -220,8 +219,9 @@ static void options_of_an_older_program(void **state)
 
 static void key_wins_over_member(void **state)
 {
-	struct quire_options o = { .size = sizeof(o), .memory = H_BUDGET, .retry = 77,
-				   .opts = "retry=P1" };
+	struct quire_options o = {
+		.size = sizeof(o), .memory = H_BUDGET, .retry = 77, .opts = "retry=P1"
+	};
 	struct quire *q;
 
 	o.retry = QUIRE_RETRY_MMAP;

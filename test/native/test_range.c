@@ -127,9 +127,8 @@ static void the_address_can_be_used_again(void **state)
 	for (i = 0; i < 30; i++) {
 		assert_pattern(p, MIB, i % 2 ? 2 : 1, 0);
 		assert_ok(quire_munmap(q, p, MIB));
-		assert_ptr_equal(quire_mmap(q, p, MIB, RW, MAP_SHARED | MAP_FIXED,
-					    i % 2 ? fd : fd2, 0),
-				 p);
+		assert_ptr_equal(
+			quire_mmap(q, p, MIB, RW, MAP_SHARED | MAP_FIXED, i % 2 ? fd : fd2, 0), p);
 	}
 	assert_ok(quire_close(q));
 }
@@ -230,8 +229,8 @@ static void neighbours_merge(void **state)
 
 	assert_ok(quire_munmap(q, p + 100 * PAGE, 50 * PAGE));
 	assert_int_equal(mappings(q), 2);
-	assert_ptr_equal(quire_mmap(q, p + 100 * PAGE, 50 * PAGE, PROT_READ,
-				    MAP_SHARED | MAP_FIXED, fd, 100 * PAGE),
+	assert_ptr_equal(quire_mmap(q, p + 100 * PAGE, 50 * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED,
+				    fd, 100 * PAGE),
 			 p + 100 * PAGE);
 	assert_int_equal(mappings(q), 1);
 	assert_pattern(p, MIB, 1, 0);

@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LEN (64UL << 20)
+#define LEN  (64UL << 20)
 #define PAGE 4096UL
 
 #define CHECK(cond)                                                                                \
@@ -326,11 +326,11 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} tests[] = {
-		{ "read", test_read },		 { "peak", test_peak },
-		{ "blocked", test_blocked },	 { "sigbus", test_sigbus },
-		{ "buffers", test_buffers },	 { "coherent", test_coherent },
-		{ "fork", test_fork },		 { "exit7", test_exit7 },
-		{ "term", test_term },		 { "wait", test_wait },
+		{ "read", test_read },       { "peak", test_peak },
+		{ "blocked", test_blocked }, { "sigbus", test_sigbus },
+		{ "buffers", test_buffers }, { "coherent", test_coherent },
+		{ "fork", test_fork },       { "exit7", test_exit7 },
+		{ "term", test_term },       { "wait", test_wait },
 	};
 	size_t i;
 

@@ -64,8 +64,8 @@ static void empty_has_nothing(void **state)
 
 static void far_keys(void **state)
 {
-	static const uint64_t keys[] = { 0,	   63,		  64,	       4095,
-					 4096,	   1ull << 30,	  1ull << 52,  (1ull << 52) + 1,
+	static const uint64_t keys[] = { 0,         63,         64,         4095,
+					 4096,      1ull << 30, 1ull << 52, (1ull << 52) + 1,
 					 1ull << 60 };
 	struct radix r;
 	size_t i, k;
@@ -110,7 +110,8 @@ static void as_an_array(void **state)
 			;
 		if (i < n)
 			continue;
-		if (v && (key == 0 || model[key - 1] != v) && (key + n == KEYS || model[key + n] != v))
+		if (v && (key == 0 || model[key - 1] != v) &&
+		    (key + n == KEYS || model[key + n] != v))
 			v = NULL;
 		else if (!v)
 			v = value_of(key, n);

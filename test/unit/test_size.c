@@ -81,7 +81,8 @@ static void refuses_what_is_wrong(void **state)
 		enum size_error e = size_parse(bad[i].text, bad[i].total, &bytes);
 
 		if (e != bad[i].error)
-			fail_msg("\"%s\": error %d, not %d", bad[i].text, (int)e, (int)bad[i].error);
+			fail_msg("\"%s\": error %d, not %d", bad[i].text, (int)e,
+				 (int)bad[i].error);
 		assert_int_equal(bytes, 123);
 		assert_true(strlen(size_error_text(e)) > 0);
 	}
@@ -94,11 +95,16 @@ static void shows_sizes(void **state)
 		uint64_t bytes;
 		const char *text;
 	} shown[] = {
-		{ 0, "0" },		  { 17, "17" },
-		{ 1023, "1023" },	  { 1024, "1K" },
-		{ 40 * K, "40K" },	  { 512 * K * K, "512M" },
-		{ 3 * K * K * K / 2, "1.5G" }, { 1024 * K - 1, "1023K" },
-		{ 2047, "1.9K" },	  { UINT64_MAX, "16383P" },
+		{ 0, "0" },
+		{ 17, "17" },
+		{ 1023, "1023" },
+		{ 1024, "1K" },
+		{ 40 * K, "40K" },
+		{ 512 * K * K, "512M" },
+		{ 3 * K * K * K / 2, "1.5G" },
+		{ 1024 * K - 1, "1023K" },
+		{ 2047, "1.9K" },
+		{ UINT64_MAX, "16383P" },
 	};
 	char buf[SIZE_TEXT_MAX];
 	size_t i;
