@@ -145,10 +145,15 @@ static int check_request(struct request *r)
 	return 0;
 }
 
-/* What the kernel refuses, in one line. */
-static int check_host(void)
+/*
+ * What the kernel refuses, in one line. Then the proof: a quire like the one the
+ * program will have, which also finds what is wrong in the options.
+ */
+static int check_host(const char *memory, const char *opts)
 {
+	struct quire_options o = { .size = sizeof(o), .opts = opts };
 	struct quire_probe probe = { .size = sizeof(probe) };
+	struct quire *q;
 	const char *why;
 
 	if (quire_probe(&probe))
@@ -157,6 +162,13 @@ static int check_host(void)
 	why = host_refusal(&probe);
 	if (why)
 		return fail(&run_command, EXIT_QUIRE, "%s (see `quire doctor`)", why);
+	config_size("--memory", memory, &o.memory, NULL, 0);
+	q = quire_open(&o);
+	if (!q && errno == EINVAL)
+		return complain(&run_command, "%s", quire_error());
+	if (!q)
+		return fail(&run_command, EXIT_QUIRE, "%s", quire_error());
+	quire_close(q);
 	return 0;
 }
 
@@ -352,9 +364,9 @@ static int run_main(int argc, char **argv)
 			    code == EXIT_NOT_FOUND ? "not found" : "cannot be executed");
 	code = check_program(path);
 	if (!code)
-		code = check_host();
-	if (!code)
 		code = set_environment(&r);
+	if (!code)
+		code = check_host(getenv("QUIRE_MEMORY"), getenv("QUIRE_OPTS"));
 	return code ? code : start(argv + o.at, path);
 }
 

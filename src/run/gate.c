@@ -23,8 +23,6 @@ struct config gate_config;
 static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static pid_t owner; /* the process that gate_current belongs to */
 
-/* Per thread, because fork() handlers of several opens nest. */
-static _Thread_local unsigned fork_depth;
 static _Thread_local sigset_t fork_saved;
 
 /* Everything but what a fault of this very thread raises. */
@@ -54,20 +52,16 @@ void gate_leave(const sigset_t *saved)
  * fork - the range lock is held across it, so that the child's copy of the set
  * is whole. Our handlers must run before libquire's take its locks (the order
  * in mmap() is range lock, then theirs), which is why they are registered after
- * each open; and since a child may open again, they may nest.
+ * the first open: the last registered prepares first.
  */
 static void before_fork(void)
 {
-	if (fork_depth++)
-		return;
 	gate_enter(&fork_saved);
 	range_lock();
 }
 
 static void after_fork_parent(void)
 {
-	if (--fork_depth)
-		return;
 	range_unlock();
 	gate_leave(&fork_saved);
 }
@@ -75,12 +69,22 @@ static void after_fork_parent(void)
 /* The child has no managed memory: all its addresses are the kernel's again. */
 static void after_fork_child(void)
 {
-	if (--fork_depth)
-		return;
 	atomic_store_explicit(&gate_current, NULL, memory_order_release);
 	range_reset();
 	range_unlock();
 	gate_leave(&fork_saved);
+}
+
+/* Once: a child that opens a quire of its own has inherited them. */
+static void watch_fork(void)
+{
+	static bool watched;
+
+	if (watched)
+		return;
+	if (pthread_atfork(before_fork, after_fork_parent, after_fork_child))
+		log_die("no memory for the fork handlers");
+	watched = true;
 }
 
 /* Names the cause in one line; what to do about it is doctor's business. */
@@ -106,8 +110,7 @@ static struct quire *open_locked(void)
 	q = quire_open(&options);
 	if (!q)
 		refuse(errno);
-	if (pthread_atfork(before_fork, after_fork_parent, after_fork_child))
-		log_die("no memory for the fork handlers");
+	watch_fork();
 	owner = getpid();
 	log_line("open, budget %s", size_format(text, gate_config.memory));
 	/* Release: pairs with gate_quire(). */

@@ -56,21 +56,19 @@ bool xfer_special(struct quire *q, struct xfer *x)
 	return x->managed || x->file;
 }
 
-static ssize_t run_file(struct quire *q, const struct xfer *x)
+/* A piece to or from a managed file. */
+static ssize_t call_file(struct xfer *x, const struct iovec *iov, int n, size_t done)
 {
-	off_t off = x->at ? x->off : -1;
+	off_t off = x->at ? x->off + (off_t)done : -1;
+	struct quire *q = gate_quire();
 	sigset_t saved;
 	ssize_t r;
 
-	if (x->flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
 	gate_enter(&saved);
 	if (x->what == PIN_FOR_READ)
-		r = quire_preadv(q, x->fd, x->iov, x->n, off);
+		r = quire_preadv(q, x->fd, iov, n, off);
 	else
-		r = quire_pwritev(q, x->fd, x->iov, x->n, off);
+		r = quire_pwritev(q, x->fd, iov, n, off);
 	if (r >= 0 && (x->flags & (RWF_DSYNC | RWF_SYNC)) && quire_fsync(q, x->fd))
 		r = -1;
 	gate_leave(&saved);
@@ -158,6 +156,17 @@ static ssize_t run_pieces(struct quire *q, struct xfer *x)
 		return -1;
 	errno = saved;
 	return (ssize_t)done;
+}
+
+/* Buffers that are not managed need no pieces. */
+static ssize_t run_file(struct quire *q, struct xfer *x)
+{
+	if (x->flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC)) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	x->call = call_file;
+	return x->managed ? run_pieces(q, x) : call_file(x, x->iov, x->n, 0);
 }
 
 ssize_t xfer_run(struct quire *q, struct xfer *x)

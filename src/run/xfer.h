@@ -11,7 +11,7 @@
  * Two things may be special, and both together:
  *   managed buffers  pinned around the call, in pieces when they are large;
  *   a managed file   the call goes to quire_preadv() or quire_pwritev(), which
- *                    see what the mappings hold, and take any buffer.
+ *                    see what the mappings hold.
  *
  * In pieces: after a whole piece the next one follows, for writes and for files.
  * A read of a pipe or socket ends after one piece: the next might wait for data

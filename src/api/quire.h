@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* quire.h (api) - what the files of the api share. Not installed. */
+#ifndef API_QUIRE_H
+#define API_QUIRE_H
+
+#include "api/statpage.h"
+#include "core/mm.h"
+#include "quire/quire.h"
+
+struct quire {
+	struct mm mm;
+	bool direct;		  /* open files O_DIRECT too */
+	bool child;		  /* after fork: nothing of it is here */
+	struct statpage *page;	  /* shared with `quire stat`; NULL: none */
+	int page_fd;
+	struct quire_stats last;  /* what the page shows, pager only */
+};
+
+/* fail - remember the sentence for quire_error(), set errno to `error`; returns -1. */
+int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* fail_ptr - the same, as MAP_FAILED. */
+#define fail_ptr(...) (fail(__VA_ARGS__), MAP_FAILED)
+
+/* fault.c: which quire a SIGBUS is for. add: -errno (too many). del waits until no
+ * handler looks at q. */
+int registry_add(struct quire *q);
+void registry_del(struct quire *q);
+struct quire *registry_next(unsigned *at); /* for fork; start with 0 */
+
+/* open.c */
+void fill_stats(struct quire *q, struct quire_stats *s);
+/* fork.c */
+int fork_handlers_install(void);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* bounce.c - see bounce.h. */
+#include "core/bounce.h"
+
+#include <errno.h>
+
+#include "base/bitmap.h"
+
+uint64_t bounce_bytes(uint64_t pages)
+{
+	return (pages + 1) * RT_PAGE; /* and the map, one page: 32768 bits */
+}
+
+int bounce_init(struct bounce *b, uint64_t pages)
+{
+	ASSERT(pages <= RT_PAGE * 8);
+	b->pages = rt_pages_alloc(bounce_bytes(pages));
+	if (!b->pages)
+		return -ENOMEM;
+	b->map = (uint64_t *)(b->pages + pages * RT_PAGE);
+	b->count = b->free = pages;
+	rt_lock_init(&b->lock);
+	rt_store_u32(&b->waiters, 0, RT_RELAXED);
+	rt_store_u32(&b->returned, 0, RT_RELAXED);
+	return 0;
+}
+
+void bounce_fini(struct bounce *b)
+{
+	ASSERT(b->free == b->count);
+	rt_pages_free(b->pages, bounce_bytes(b->count));
+}
+
+/* Single pages come from the top, runs from the bottom: they do not mix. */
+static void *take_page(struct bounce *b)
+{
+	void *buf = NULL;
+
+	rt_lock(&b->lock);
+	if (b->free > 0) {
+		size_t at = bitmap_find_last(b->map, b->count);
+		ASSERT(at != BITMAP_NONE);
+		bitmap_set_run(b->map, at, 1);
+		b->free--;
+		buf = b->pages + at * RT_PAGE;
+	}
+	rt_unlock(&b->lock);
+	return buf;
+}
+
+void *bounce_get_page(struct bounce *b)
+{
+	for (;;) {
+		uint32_t seen = rt_load_u32(&b->returned, RT_ACQUIRE);
+		void *buf = take_page(b);
+
+		if (buf)
+			return buf;
+		COVER(bounce_wait);
+		rt_add_u32(&b->waiters, 1, RT_SEQ_CST);
+		buf = take_page(b);
+		if (!buf)
+			rt_wait(&b->returned, seen, 0);
+		rt_sub_u32(&b->waiters, 1, RT_RELAXED);
+		if (buf)
+			return buf;
+	}
+}
+
+void *bounce_get_run(struct bounce *b, uint64_t n)
+{
+	void *buf = NULL;
+
+	rt_lock(&b->lock);
+	if (b->free >= n + BOUNCE_RESERVE) {
+		size_t at = bitmap_find_run(b->map, b->count - BOUNCE_RESERVE, n);
+		if (at != BITMAP_NONE) {
+			bitmap_set_run(b->map, at, n);
+			b->free -= n;
+			buf = b->pages + at * RT_PAGE;
+		}
+	}
+	rt_unlock(&b->lock);
+	return buf;
+}
+
+void bounce_put(struct bounce *b, void *buf, uint64_t n)
+{
+	uint64_t at = (uint64_t)((char *)buf - b->pages) / RT_PAGE;
+
+	rt_lock(&b->lock);
+	bitmap_clear_run(b->map, at, n);
+	b->free += n;
+	rt_unlock(&b->lock);
+	if (rt_load_u32(&b->waiters, RT_SEQ_CST) > 0) {
+		rt_add_u32(&b->returned, 1, RT_SEQ_CST);
+		rt_wake(&b->returned, UINT32_MAX);
+	}
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bounce.h - page-aligned buffers between the store and an object's memory.
+ *
+ * A store writes into (or reads from) one of these, never into a mapped page: a
+ * read straight into an alias of the object would leave it mapped there, and
+ * unmapping costs 17-19 us when another thread runs (design.md). The pool is fixed
+ * and part of the budget. Single pages are for faults and are waited for; longer
+ * runs are for readahead and write-back, which do without when there is none, and
+ * may not take the last BOUNCE_RESERVE pages.
+ */
+#ifndef CORE_BOUNCE_H
+#define CORE_BOUNCE_H
+
+#include "rt/rt.h"
+
+#define BOUNCE_RESERVE 32
+
+struct bounce {
+	char *pages;
+	uint64_t count;
+	uint64_t *map;	    /* (lock) taken pages, base/bitmap.h */
+	uint64_t free;	    /* (lock) */
+	struct rt_lock lock;
+	rt_u32 waiters;	    /* threads that wait for a page */
+	rt_u32 returned;    /* raised at each put while there are waiters */
+};
+
+int bounce_init(struct bounce *b, uint64_t pages);
+void bounce_fini(struct bounce *b);
+uint64_t bounce_bytes(uint64_t pages);
+/* bounce_get_page - one page; sleeps until there is one. */
+void *bounce_get_page(struct bounce *b);
+/* bounce_get_run - n pages in a row, or NULL. */
+void *bounce_get_run(struct bounce *b, uint64_t n);
+void bounce_put(struct bounce *b, void *buf, uint64_t n);
+
+#endif

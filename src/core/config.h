@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config.h - every size and limit of the core, in one place.
+ *
+ * Tests shrink them with -D so that the rare becomes common.
+ */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#ifndef CONFIG_FOLIO_ORDER_MAX
+#define CONFIG_FOLIO_ORDER_MAX 9 /* 2 MiB */
+#endif
+#ifndef CONFIG_READ_ORDER_MAX
+#define CONFIG_READ_ORDER_MAX 8 /* one readahead request: 1 MiB */
+#endif
+#ifndef CONFIG_PTES_SHIFT
+#define CONFIG_PTES_SHIFT 9 /* pages under one table: 2 MiB */
+#endif
+#ifndef CONFIG_WAIT_BUCKETS
+#define CONFIG_WAIT_BUCKETS 256
+#endif
+#ifndef CONFIG_MAP_BATCH
+#define CONFIG_MAP_BATCH 64 /* folios that one fault-around holds locked */
+#endif
+#ifndef CONFIG_RECLAIM_BATCH
+#define CONFIG_RECLAIM_BATCH 64 /* folios that one round of reclaim holds locked */
+#endif
+#ifndef CONFIG_WRITE_BATCH
+#define CONFIG_WRITE_BATCH 1024 /* dirty folios sorted at once */
+#endif
+#ifndef CONFIG_STREAMS
+#define CONFIG_STREAMS 8 /* sequential readers told apart in one VMA */
+#endif
+#ifndef CONFIG_STALLS_MAX
+#define CONFIG_STALLS_MAX 1000 /* rounds of direct reclaim before a fault gives up */
+#endif
+
+/* The least budget: bounce buffers, the first slabs, and some hundred frames. */
+#define CONFIG_MEMORY_MIN (2ull << 20)
+
+/* What the real machine pays beside the frame, and nobody else counts: a table of
+ * the kernel's per table of ours, a node of the memfd's tree per node of ours. */
+#define CONFIG_HW_TABLE_BYTES 4096
+#define CONFIG_HW_NODE_BYTES  576
+
+#define PTES	       (1u << CONFIG_PTES_SHIFT)
+#define TABLE_SHIFT    (12 + CONFIG_PTES_SHIFT)
+#define TABLE_BYTES    (1ull << TABLE_SHIFT)
+
+#endif

@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: MIT */
+/* fault.c - see fault.h. Reading order: from the bottom up. */
+#include "core/fault.h"
+
+#include <errno.h>
+
+#include "core/filemap.h"
+#include "core/mm.h"
+#include "core/readahead.h"
+#include "core/reclaim.h"
+#include "core/truncate.h"
+#include "core/writeback.h"
+
+void fault_lock_release(struct fault *f)
+{
+	if (f->flags & FAULT_VMA_LOCK)
+		vma_read_unlock(f->vma);
+	else
+		rwlock_read_unlock(&f->mm->mmap_lock);
+	f->vma = NULL; /* whoever uses it now is wrong at once */
+}
+
+static bool first_try(const struct fault *f)
+{
+	return f->flags & FAULT_ALLOW_RETRY && !(f->flags & FAULT_TRIED);
+}
+
+/* RETRY, and under which lock: RETRY_VMA only if we ran under the VMA lock and the
+ * policy believes in it. */
+static unsigned retry_result(const struct fault *f)
+{
+	if (f->flags & FAULT_VMA_LOCK && f->mm->retry != RETRY_P0_MMAP)
+		return FAULT_RETRY | FAULT_RETRY_VMA;
+	return FAULT_RETRY;
+}
+
+/* May the fault lock be dropped to wait for (or read) this folio? */
+static bool may_drop(const struct fault *f, const struct folio *folio)
+{
+	if (!first_try(f))
+		return false;
+	switch (f->mm->retry) {
+	case RETRY_P2_HOLD:
+		return false;
+	case RETRY_P3_UPTODATE:
+		return !folio_test(folio, FOLIO_UPTODATE) || folio_test(folio, FOLIO_WRITEBACK);
+	default:
+		return true;
+	}
+}
+
+static unsigned fault_error(struct fault *f, unsigned result, int error)
+{
+	f->error = error;
+	return result;
+}
+
+/* --- mapping what is ready ------------------------------------------------ */
+
+/* The end of what one call may map from f->addr: table, VMA and file end it. */
+static uint64_t map_limit(const struct fault *f)
+{
+	uint64_t in_table = PTES - pte_slot(f->addr);
+	uint64_t in_vma = (f->vma->end - f->addr) >> RT_PAGE_SHIFT;
+	uint64_t pages = mapping_pages(f->vma->mapping);
+	uint64_t in_file = pages > f->index ? pages - f->index : 0;
+	uint64_t n = in_table < in_vma ? in_table : in_vma;
+
+	return n < in_file ? n : in_file;
+}
+
+static void count_mapped(struct fault *f, struct folio *folio, uint64_t pages)
+{
+	stat_add(f->mm, pages_mapped, pages);
+	folio_touched(folio, !f->waited_for_read);
+}
+
+/*
+ * finish_fault - map the page of f in `folio`; for a write, writable.
+ * Returns 0 (mapped), FAULT_NOPAGE (someone else did), or an ERROR. Never unlocks
+ * or frees the folio.
+ * Needs: fault lock; folio locked, uptodate, of this mapping, the page below i_size.
+ */
+static unsigned finish_fault(struct fault *f, struct folio *folio)
+{
+	struct mm *mm = f->mm;
+	struct map_item item = { folio, 1 };
+	bool write = f->flags & FAULT_WRITE, private = f->vma->private;
+	uint64_t fresh = 0;
+	unsigned result = 0;
+	int64_t n = 1;
+
+	rt_lock(&f->table->lock);
+	pte_t *pte = &f->table->pte[pte_slot(f->addr)];
+	if (*pte & PTE_PRESENT && pte_folio(*pte) != folio) {
+		rt_unlock(&f->table->lock);
+		return FAULT_NOPAGE; /* the caller looks again */
+	}
+	if (*pte == 0)
+		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
+	else if (!(*pte & PTE_OWN))
+		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
+	if (n > 0 && write && private && !(*pte & PTE_OWN))
+		n = pte_own(mm, f->table, f->addr);
+	else if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
+		n = pte_make_writable(mm, f->table, f->addr);
+	if (fresh == 0 && n >= 0)
+		result = FAULT_NOPAGE;
+	rt_unlock(&f->table->lock);
+
+	if (n < 0) {
+		COVER(finish_fault_machine);
+		/* -EAGAIN, or the range is being taken from under us: run again. */
+		return n == -EAGAIN || n == -ENOENT ? FAULT_NOPAGE
+						    : fault_error(f, FAULT_SIGBUS, (int)-n);
+	}
+	count_mapped(f, folio, fresh);
+	return result;
+}
+
+/*
+ * Gather folios from f->index on that are ready to be mapped: referenced, trylocked,
+ * uptodate, still of this mapping. Stops at the first that is not. Returns the pages.
+ */
+static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, unsigned *n)
+{
+	struct mapping *m = f->vma->mapping;
+	struct mm *mm = f->mm;
+	uint64_t pages = 0;
+
+	*n = 0;
+	while (pages < limit && *n < CONFIG_MAP_BATCH) {
+		struct folio *folio = filemap_get(m, f->index + pages);
+		if (!folio)
+			break;
+		if (!folio_test(folio, FOLIO_UPTODATE) || !folio_trylock(folio)) {
+			folio_put(mm, folio);
+			break;
+		}
+		if (folio->mapping != m || !folio_test(folio, FOLIO_UPTODATE)) {
+			COVER(gather_lost);
+			folio_unlock(mm, folio);
+			folio_put(mm, folio);
+			break;
+		}
+		uint64_t left = folio->index + folio_pages(folio) - (f->index + pages);
+		items[*n].folio = folio;
+		items[*n].pages = (uint32_t)(left < limit - pages ? left : limit - pages);
+		pages += items[(*n)++].pages;
+	}
+	return pages;
+}
+
+/*
+ * map_pages - fault-around: map what is cached of the window, in one go.
+ * Returns FAULT_NOPAGE if f->addr itself is mapped now, else 0: the caller goes on.
+ * Needs: fault lock, f->table. Does not sleep for a folio.
+ */
+static unsigned map_pages(struct fault *f)
+{
+	struct map_item items[CONFIG_MAP_BATCH];
+	struct mm *mm = f->mm;
+	uint64_t limit = map_limit(f), fresh = 0, pages;
+	unsigned n;
+
+	pages = gather(f, f->window < limit ? f->window : limit, items, &n);
+	if (pages == 0)
+		return 0;
+	/* i_size may have shrunk since map_limit(); with the folios locked it cannot
+	 * shrink past them any more without waiting for us. */
+	if (map_limit(f) < pages)
+		pages = 0;
+	int64_t got = 0;
+	if (pages > 0) {
+		rt_lock(&f->table->lock);
+		pte_t old = f->table->pte[pte_slot(f->addr)];
+		got = pgtable_map(mm, f->table, f->addr, items, n, true, &fresh);
+		if (old & PTE_PRESENT) /* somebody was first, or the machine lost it */
+			got = rt_mmu_map(&mm->mmu, f->addr, 1, old & PTE_WP);
+		rt_unlock(&f->table->lock);
+	}
+	if (got > 0)
+		count_mapped(f, items[0].folio, fresh);
+	for (unsigned i = 0; i < n; i++) {
+		/* A stream's neighbours are as good as touched; others show no sign. */
+		if (got > 0 && f->stream)
+			folio_touched(items[i].folio, true);
+		folio_unlock(mm, items[i].folio);
+		folio_put(mm, items[i].folio);
+	}
+	if (got <= 0)
+		return 0;
+	if (fresh == 0)
+		stat_inc(mm, faults_spurious);
+	readahead_mapped(f->vma, f->index, f->index + (uint64_t)got);
+	return FAULT_NOPAGE;
+}
+
+/* --- waiting for a folio --------------------------------------------------- */
+
+/*
+ * Keep a reference to the folio that this fault has waited for until it is mapped, or
+ * the fault has ended otherwise: reclaim takes no folio that somebody refers to, so
+ * that no read is wasted however small the budget (the thrash of fault-path.md W1).
+ * It keeps the memory only; what the page is, the next try looks up again.
+ */
+static void keep_wanted(struct fault *f, struct folio *folio)
+{
+	if (f->wanted == folio)
+		return;
+	if (f->wanted)
+		folio_put(f->mm, f->wanted);
+	folio_get(folio);
+	f->wanted = folio;
+	f->wanted_came = folio_test(folio, FOLIO_UPTODATE);
+}
+
+static void put_wanted(struct fault *f)
+{
+	if (f->wanted)
+		folio_put(f->mm, f->wanted);
+	f->wanted = NULL;
+}
+
+/* Memory is needed first: drop the lock and say so; NOWAIT keeps it and gives up. */
+static unsigned need_memory(struct fault *f)
+{
+	if (f->flags & FAULT_RETRY_NOWAIT)
+		return FAULT_RETRY;
+	unsigned result = retry_result(f) | FAULT_RECLAIM;
+	fault_lock_release(f);
+	return result;
+}
+
+/*
+ * folio_lock_or_retry - lock the folio, or wait for it as the flags allow.
+ * Returns 0: locked, fault lock untouched. Else FAULT_RETRY...: not locked, and the
+ * fault lock is dropped, but for the first try with NOWAIT.
+ * Needs: fault lock, a reference (stays the caller's).  (fault-path.md 1.0, table.)
+ */
+static unsigned folio_lock_or_retry(struct fault *f, struct folio *folio)
+{
+	struct mm *mm = f->mm;
+	bool killable = f->flags & FAULT_KILLABLE;
+
+	if (folio_trylock(folio))
+		return 0;
+	if (!folio_test(folio, FOLIO_UPTODATE))
+		f->waited_for_read = true;
+	if (first_try(f) && f->flags & FAULT_RETRY_NOWAIT)
+		return FAULT_RETRY;
+	if (may_drop(f, folio)) {
+		unsigned result = retry_result(f);
+		fault_lock_release(f);
+		/* From here f->vma is gone: others may unmap, and map anew. */
+		if (waitq_sleep(&mm->waitq, folio, FOLIO_LOCKED, killable) != 0)
+			result = FAULT_RETRY;
+		keep_wanted(f, folio);
+		return result;
+	}
+	if (folio_lock(mm, folio, killable) == 0)
+		return 0;
+	COVER(lock_killed);
+	fault_lock_release(f);
+	return FAULT_RETRY;
+}
+
+/*
+ * P4: the folio is ours, locked and uptodate, the fault lock was dropped. Come back by
+ * trylock (blocking would invert the lock order), re-check everything, and map.
+ * Returns COMPLETED, or RETRY. Unlocks the folio; the reference stays the caller's.
+ */
+static unsigned finish_with_folio(struct fault *f, struct folio *folio)
+{
+	struct mm *mm = f->mm;
+	unsigned result = FAULT_RETRY | FAULT_RETRY_VMA;
+	struct vma *v = vma_lock_under_rcu(mm, f->addr);
+
+	if (!v)
+		goto out;
+	f->vma = v;
+	f->index = vma_index_at(v, f->addr);
+	unsigned need = f->flags & FAULT_WRITE ? RT_WRITE : RT_READ;
+	/* Writes, and anything that changed while we were away, take the long way. */
+	if (v->mapping == folio->mapping && v->rights & need && !(f->flags & FAULT_WRITE) &&
+	    f->index >= folio->index && f->index < folio->index + folio_pages(folio) &&
+	    f->index < mapping_pages(v->mapping) && folio_test(folio, FOLIO_UPTODATE) &&
+	    (f->table = ptable_lookup(mm, f->addr)) != NULL &&
+	    !(finish_fault(f, folio) & FAULT_ERROR))
+		result = FAULT_COMPLETED;
+	vma_read_unlock(v);
+	f->vma = NULL;
+out:
+	if (!(result & FAULT_COMPLETED))
+		COVER(p4_lost);
+	folio_unlock(mm, folio);
+	return result;
+}
+
+/*
+ * Read the locked folio, with or without the fault lock, as the policy says.
+ * Consumes lock and reference unless it returns FAULT_LOCKED.
+ */
+static unsigned read_folio(struct fault *f, struct folio *folio)
+{
+	struct mm *mm = f->mm;
+	struct mapping *m = f->vma->mapping;
+	unsigned result = retry_result(f) | FAULT_MAJOR;
+	bool drop = may_drop(f, folio);
+
+	f->waited_for_read = true;
+	keep_wanted(f, folio);
+	if (drop)
+		fault_lock_release(f);
+	/* The folio lock keeps the mapping alive while no lock keeps the VMA. */
+	int err = filemap_read(m, folio);
+	if (err) {
+		filemap_del(m, folio); /* the next access tries again */
+		folio_unlock(mm, folio);
+		folio_put(mm, folio);
+		return drop ? result : fault_error(f, FAULT_SIGBUS | FAULT_MAJOR, -err);
+	}
+	if (!drop)
+		return FAULT_LOCKED | FAULT_MAJOR;
+	if (mm->retry == RETRY_P4_FOLIO && f->flags & FAULT_VMA_LOCK) {
+		result = finish_with_folio(f, folio) | FAULT_MAJOR;
+	} else {
+		folio_unlock(mm, folio);
+	}
+	folio_put(mm, folio);
+	return result;
+}
+
+/* Nothing is cached at f->index: make a folio and read it, ahead too if it is worth
+ * it. 0: look again. */
+static unsigned read_missing(struct fault *f, const struct ra_plan *plan, struct folio **out)
+{
+	struct mapping *m = f->vma->mapping;
+
+	if (f->wanted_came)
+		stat_inc(f->mm, lost_reads); /* read for us, and gone before we came */
+	bool nowait = f->flags & FAULT_RETRY_NOWAIT;
+	if (plan->ahead > f->index + 1 || nowait) {
+		uint64_t end = plan->ahead > f->index + 1 ? plan->ahead : f->index + 1;
+		f->waited_for_read = true;
+		uint64_t tried = readahead_submit(m, f->index, end);
+		if (nowait)
+			return FAULT_RETRY;
+		if (tried > f->index)
+			return 0;
+	}
+	int err = filemap_add(m, f->index, 0, 0, out);
+	if (err == 0)
+		return read_folio(f, *out);
+	if (err == -EEXIST || err == -ENXIO)
+		return 0; /* someone else's now; or truncated, seen at the top */
+	return need_memory(f);
+}
+
+/* Past the end as far as we know: has the file grown? 0: yes, look again. */
+static unsigned past_end(struct fault *f)
+{
+	struct mapping *m = f->vma->mapping;
+
+	mapping_refresh_size(m);
+	if (f->index < mapping_pages(m))
+		return 0;
+	return fault_error(f, FAULT_SIGBUS, ENXIO);
+}
+
+/*
+ * filemap_fault - the folio of f->index, locked and uptodate.
+ * Returns LOCKED (folio with a reference; fault lock held), RETRY (dropped; NOWAIT:
+ * held), COMPLETED (P4), or an ERROR (held). MAJOR qualifies.
+ */
+static unsigned filemap_fault(struct fault *f, const struct ra_plan *plan, struct folio **out)
+{
+	struct mapping *m = f->vma->mapping;
+	struct mm *mm = f->mm;
+	unsigned result;
+
+	for (;;) {
+		if (f->index >= mapping_pages(m)) {
+			result = past_end(f);
+			if (result)
+				return result;
+		}
+		struct folio *folio = filemap_get(m, f->index);
+		if (!folio) {
+			result = read_missing(f, plan, out);
+			if (!result)
+				continue;
+			return result;
+		}
+		result = folio_lock_or_retry(f, folio);
+		if (result) {
+			folio_put(mm, folio);
+			return result;
+		}
+		/* Locked now: is it still the one we looked up? */
+		if (folio->mapping != m) {
+			COVER(filemap_fault_lost);
+			folio_unlock(mm, folio);
+			folio_put(mm, folio);
+			continue;
+		}
+		if (f->index >= mapping_pages(m)) {
+			folio_unlock(mm, folio);
+			folio_put(mm, folio);
+			continue; /* truncated: reported above */
+		}
+		ASSERT(folio_test(folio, FOLIO_UPTODATE)); /* else it would have left */
+		*out = folio;
+		return FAULT_LOCKED;
+	}
+}
+
+/* --- one try ---------------------------------------------------------------- */
+
+/* A private copy needs a charge of its own. */
+static unsigned charge_copy(struct fault *f, struct folio *folio)
+{
+	if (mm_charge_pages(f->mm, 1)) {
+		rt_add_u64(&f->mm->owned, 1, RT_RELAXED);
+		return 0;
+	}
+	keep_wanted(f, folio);
+	folio_unlock(f->mm, folio);
+	folio_put(f->mm, folio);
+	return need_memory(f);
+}
+
+static void uncharge_copy(struct mm *mm)
+{
+	rt_sub_u64(&mm->owned, 1, RT_RELAXED);
+	mm_uncharge_pages(mm, 1);
+}
+
+/* Is there a copy already? Only we make them, under the folio lock. */
+static bool is_own(struct fault *f)
+{
+	rt_lock(&f->table->lock);
+	bool own = f->table->pte[pte_slot(f->addr)] & PTE_OWN;
+	rt_unlock(&f->table->lock);
+	return own;
+}
+
+static unsigned do_file_fault(struct fault *f)
+{
+	struct mm *mm = f->mm;
+	bool write = f->flags & FAULT_WRITE;
+	struct ra_plan plan = readahead_plan(mm, f->vma, f->index);
+	struct folio *folio;
+	unsigned result;
+
+	f->window = plan.window;
+	f->stream = plan.stream;
+	if (!write) {
+		result = map_pages(f);
+		if (result & FAULT_NOPAGE) {
+			/* Keep the pipe full: the reader has reached this far. */
+			if (plan.ahead > f->index + f->window)
+				readahead_submit(f->vma->mapping, f->index + 1, plan.ahead);
+			return result;
+		}
+	}
+	result = filemap_fault(f, &plan, &folio);
+	if (!(result & FAULT_LOCKED))
+		return result;
+	unsigned major = result & FAULT_MAJOR;
+	bool copy = write && f->vma->private && !is_own(f);
+	if (copy) {
+		result = charge_copy(f, folio);
+		if (result)
+			return result | major;
+		stat_inc(mm, faults_cow);
+	} else if (write && !f->vma->private) {
+		folio_mark_dirty(mm, folio, f->index);
+		stat_inc(mm, faults_write);
+	}
+	result = finish_fault(f, folio);
+	if (copy && !is_own(f))
+		uncharge_copy(mm);
+	folio_unlock(mm, folio);
+	folio_put(mm, folio);
+	if (result & FAULT_NOPAGE && !write)
+		stat_inc(mm, faults_spurious);
+	return (result & FAULT_ERROR) | major;
+}
+
+/* handle_fault - one try. Needs: the fault lock; see the rule at the top of fault.h. */
+static unsigned handle_fault(struct fault *f)
+{
+	struct vma *v = f->vma;
+	unsigned need = f->flags & FAULT_WRITE ? RT_WRITE : RT_READ;
+
+	ASSERT(!(f->flags & FAULT_RETRY_NOWAIT) || !(f->flags & FAULT_VMA_LOCK));
+	/* The window between lookups is open to mprotect: rights are looked at anew. */
+	if (!(v->rights & need))
+		return fault_error(f, FAULT_SIGSEGV, EACCES);
+	f->index = vma_index_at(v, f->addr);
+	/* Before any folio is locked: allocation may wait for memory (3b). */
+	f->table = ptable_get(f->mm, f->addr);
+	if (!f->table)
+		return fault_error(f, FAULT_OOM, ENOMEM);
+	return do_file_fault(f);
+}
+
+/* --- all tries ---------------------------------------------------------------- */
+
+/* Take the fault lock for f->addr. False: no VMA there, nothing is held. */
+static bool fault_lock_acquire(struct fault *f, bool vma_lock)
+{
+	if (vma_lock) {
+		f->vma = vma_lock_under_rcu(f->mm, f->addr);
+		f->flags |= FAULT_VMA_LOCK;
+		if (f->vma)
+			return true;
+	}
+	f->flags &= ~(unsigned)FAULT_VMA_LOCK;
+	rwlock_read_lock(&f->mm->mmap_lock);
+	f->vma = vma_find(f->mm, f->addr);
+	if (f->vma && f->addr >= f->vma->start)
+		return true;
+	rwlock_read_unlock(&f->mm->mmap_lock);
+	f->vma = NULL;
+	return false;
+}
+
+static void fill_error(const struct fault *f, struct fault_error *e)
+{
+	e->error = f->error;
+	e->offset = f->index * RT_PAGE;
+	e->on_error = f->vma->on_error;
+	e->on_error_arg = f->vma->on_error_arg;
+}
+
+static void count_fault(struct fault *f, uint64_t start_ns)
+{
+	uint64_t ns = rt_now_ns() - start_ns;
+
+	if (f->waited_for_read) {
+		stat_inc(f->mm, faults_major);
+		stat_add(f->mm, major_ns, ns);
+		stat_inc(f->mm, major_ns_count);
+	} else {
+		stat_inc(f->mm, faults_minor);
+		stat_add(f->mm, minor_ns, ns);
+		stat_inc(f->mm, minor_ns_count);
+	}
+}
+
+/* What a RETRY asks for before the next try. False: give up, f->error is set. */
+static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
+{
+	struct mm *mm = f->mm;
+
+	ASSERT(!(result & FAULT_ERROR));
+	if (f->flags & FAULT_KILLABLE && rt_killed()) {
+		COVER(fault_killed);
+		f->error = EINTR;
+		return false;
+	}
+	if (result & FAULT_RECLAIM) {
+		uint64_t from = rt_now_ns();
+		bool freed = reclaim_direct(mm, 1);
+		stat_inc(mm, stalls);
+		stat_add(mm, stall_ns, rt_now_ns() - from);
+		if (!freed || ++*stalls > CONFIG_STALLS_MAX) {
+			COVER(fault_no_memory);
+			f->error = ENOMEM;
+			return false;
+		}
+		return true; /* not a try: it never waited for the folio */
+	}
+	f->flags |= FAULT_TRIED;
+	if (result & FAULT_RETRY_VMA)
+		stat_inc(mm, retries_vma);
+	else
+		stat_inc(mm, retries_mmap);
+	return true;
+}
+
+static enum fault_end fault_failed(struct fault *f, struct fault_error *e)
+{
+	if (f->vma) {
+		fill_error(f, e);
+		fault_lock_release(f);
+	} else {
+		/* No lock is held: take what the report needs once more. */
+		*e = (struct fault_error){ .error = f->error, .offset = f->index * RT_PAGE };
+		if (fault_lock_acquire(f, false)) {
+			fill_error(f, e);
+			fault_lock_release(f);
+		}
+	}
+	stat_inc(f->mm, faults);
+	stat_inc(f->mm, faults_error);
+	return FAULT_END_ERROR;
+}
+
+/* The loop of tries; f->wanted is left to the caller. */
+static enum fault_end fault_loop(struct fault *f, struct fault_error *e)
+{
+	bool nowait = f->flags & FAULT_RETRY_NOWAIT, vma_lock = !nowait;
+	unsigned stalls = 0;
+
+	for (;;) {
+		if (!fault_lock_acquire(f, vma_lock))
+			return FAULT_END_FOREIGN;
+		unsigned result = handle_fault(f);
+
+		if (result & FAULT_ERROR)
+			return fault_failed(f, e);
+		if (result & FAULT_COMPLETED)
+			return FAULT_END_DONE;
+		if (!(result & FAULT_RETRY) || nowait) {
+			/* The first try with NOWAIT comes back with the lock held. */
+			fault_lock_release(f);
+			return FAULT_END_DONE;
+		}
+		if (!prepare_retry(f, result, &stalls))
+			return fault_failed(f, e);
+		vma_lock = result & FAULT_RETRY_VMA;
+	}
+}
+
+enum fault_end mm_fault(struct mm *mm, uint64_t addr, bool write, unsigned extra_flags,
+			struct fault_error *e)
+{
+	struct fault f = { .mm = mm, .addr = addr & ~(RT_PAGE - 1),
+			   .flags = FAULT_ALLOW_RETRY | FAULT_KILLABLE | extra_flags };
+	uint64_t start_ns = rt_now_ns();
+
+	if (write) {
+		f.flags |= FAULT_WRITE;
+		writeback_throttle(mm);
+	}
+	enum fault_end end = fault_loop(&f, e);
+	put_wanted(&f);
+	if (end == FAULT_END_DONE) {
+		stat_inc(mm, faults);
+		count_fault(&f, start_ns);
+	}
+	return end;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* filedata.c - see filedata.h. */
+#include "core/filedata.h"
+
+#include "core/filemap.h"
+#include "core/mm.h"
+#include "core/truncate.h"
+
+struct held {
+	struct folio *folio[FILEDATA_CHUNK / RT_PAGE + 1];
+	unsigned n;
+};
+
+/* Lock what is cached of [index, end) beyond what is held already, in order. */
+static void hold_folios(struct mapping *m, uint64_t index, uint64_t end, struct held *h)
+{
+	struct mm *mm = m->mm;
+	void *value;
+	uint64_t key;
+
+	for (uint64_t at = index; radix_gang(&m->folios, at, end, &value, &key, 1) > 0;) {
+		struct folio *f = filemap_get(m, key);
+		at = key;
+		if (!f)
+			continue;
+		folio_lock(mm, f, false);
+		if (f->mapping != m) {
+			folio_unlock(mm, f);
+			folio_put(mm, f);
+			continue;
+		}
+		folio_wait_writeback(mm, f);
+		h->folio[h->n++] = f;
+		at = f->index + folio_pages(f);
+	}
+}
+
+static void release_folios(struct mm *mm, struct held *h)
+{
+	for (unsigned i = 0; i < h->n; i++) {
+		folio_unlock(mm, h->folio[i]);
+		folio_put(mm, h->folio[i]);
+	}
+	h->n = 0;
+}
+
+/* Bytes [off, off + len) of the store are new: bring them into f. Needs: f locked. */
+static void patch_folio(struct mapping *m, struct folio *f, uint64_t off, uint64_t len,
+			const struct filedata_source *src, void *buf)
+{
+	uint64_t start = f->index * RT_PAGE, stop = start + folio_pages(f) * RT_PAGE;
+	uint64_t from = off > start ? off : start;
+	uint64_t to = off + len < stop ? off + len : stop;
+
+	for (uint64_t at = from; at < to;) {
+		uint64_t n = RT_PAGE - at % RT_PAGE;
+		n = n < to - at ? n : to - at;
+		src->get(src->arg, at, buf, n);
+		rt_object_patch(&m->object, at, buf, n);
+		at += n;
+	}
+}
+
+static bool is_held(const struct held *h, const struct folio *f)
+{
+	for (unsigned i = 0; i < h->n; i++)
+		if (h->folio[i] == f)
+			return true;
+	return false;
+}
+
+/* Who came while we wrote may have read the old bytes: patch them one by one. */
+static void patch_latecomers(struct mapping *m, uint64_t off, uint64_t len,
+			     const struct filedata_source *src, const struct held *h, void *buf)
+{
+	struct mm *mm = m->mm;
+	uint64_t end = pages_of(off + len);
+	void *value;
+	uint64_t key;
+
+	for (uint64_t at = off >> RT_PAGE_SHIFT;
+	     radix_gang(&m->folios, at, end, &value, &key, 1) > 0; at = key + 1) {
+		struct folio *f = filemap_get(m, key);
+		if (!f)
+			continue;
+		if (!is_held(h, f)) {
+			COVER(filedata_latecomer);
+			folio_lock(mm, f, false);
+			if (f->mapping == m)
+				patch_folio(m, f, off, len, src, buf);
+			folio_unlock(mm, f);
+		}
+		folio_put(mm, f);
+	}
+}
+
+int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
+		       const struct filedata_source *src)
+{
+	struct mm *mm = m->mm;
+	struct held held = { .n = 0 };
+	uint64_t index = off >> RT_PAGE_SHIFT;
+
+	ASSERT(len <= FILEDATA_CHUNK);
+	hold_folios(m, index, pages_of(off + len), &held);
+	int64_t put = src->put(src->arg, off, len);
+	if (put > 0) {
+		void *buf = bounce_get_page(&mm->bounce);
+		mapping_refresh_size(m);
+		for (unsigned i = 0; i < held.n; i++)
+			patch_folio(m, held.folio[i], off, (uint64_t)put, src, buf);
+		patch_latecomers(m, off, (uint64_t)put, src, &held, buf);
+		bounce_put(&mm->bounce, buf, 1);
+	}
+	release_folios(mm, &held);
+	return put;
+}

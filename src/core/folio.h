@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * folio.h - a run of 2^order pages of a file that is filled, moved and freed as one.
+ *
+ *     FREE --folio_new--> NEW --filemap_add--> CACHED --filemap_del--> GONE
+ *     The last folio_put() makes it FREE. CACHED it is on one LRU list, or isolated
+ *     by reclaim for a moment.
+ *
+ * Typical use:   f = filemap_get(m, index);     a reference: f stays a folio
+ *                folio_lock(f);                 f keeps its identity and content
+ *                if (f->mapping != m)           it was removed while we waited:
+ *                        unlock, put, look up again
+ *                ...  folio_unlock(f);  folio_put(f);
+ *
+ * A reference keeps the structure. Only the folio lock keeps the identity: filling,
+ * mapping, evicting and truncating a folio all happen under it, which is what
+ * orders fill, CONTINUE and PUNCH_HOLE of one page (fault-path.md 3).
+ *
+ * refs = 1 for the cache + 1 for each mapped page + 1 for each holder in passing.
+ *
+ * Field key: (c) constant while allocated   (a) atomic, order stated at the use
+ *   (F) folio lock   (S) mapping->slots_lock   (L) mm->lru.lock   (D) mapping->dirty_lock
+ *   Two letters: hold either to read, both to write.
+ */
+#ifndef CORE_FOLIO_H
+#define CORE_FOLIO_H
+
+#include "base/list.h"
+#include "rt/rt.h"
+
+struct mapping;
+struct mm;
+
+/* state: order in the top byte (c), and these bits (a) */
+#define FOLIO_LOCKED	 (1u << 0)
+#define FOLIO_WAITERS	 (1u << 1)  /* somebody may be queued for LOCKED or WRITEBACK */
+#define FOLIO_UPTODATE	 (1u << 2)  /* content is valid; set and cleared under F */
+#define FOLIO_DIRTY	 (1u << 3)  /* newer than the store; set under F */
+#define FOLIO_WRITEBACK	 (1u << 4)  /* a write of its content is on the way */
+#define FOLIO_REFERENCED (1u << 5)  /* came back by a soft fault since reclaim looked */
+#define FOLIO_HOT	 (1u << 6)  /* counted in, and on, the hot list (L) */
+#define FOLIO_QUEUED	 (1u << 7)  /* on the mapping's dirty stack (D) */
+#define FOLIO_STREAM	 (1u << 8)  /* read ahead of a sequential reader */
+#define FOLIO_TESTED	 (1u << 9) /* unmapped by reclaim to see whether it comes back */
+#define FOLIO_OFF_LRU	 (1u << 10) /* removed: reclaim must not put it back (L) */
+#define FOLIO_REDIRTY	 (1u << 11) /* a write failed: all of it is dirty */
+#define FOLIO_ORDER_SHIFT 24
+
+struct folio {
+	rt_u32 state;
+	rt_u32 refs;		    /* (a) 0: free, nobody may raise it */
+	rt_u32 mapped;		    /* (a) present page-table entries; changes under a pte lock */
+	rt_u32 pins;		    /* (a) of mapped pages; raised under the pte lock */
+	struct mapping *mapping;    /* (F,S) NULL once removed */
+	uint64_t index;		    /* (F,S) first page, a multiple of 2^order */
+	struct list_node lru;	    /* (L) empty while isolated */
+	struct folio *dirty_next;   /* (D) */
+	uint64_t dirty_map;	    /* (F) which 64ths (or pages) are dirty */
+};
+
+static inline unsigned folio_order(const struct folio *f)
+{
+	return rt_load_u32(&f->state, RT_RELAXED) >> FOLIO_ORDER_SHIFT;
+}
+
+static inline uint64_t folio_pages(const struct folio *f)
+{
+	return 1ull << folio_order(f);
+}
+
+static inline bool folio_test(const struct folio *f, uint32_t bit)
+{
+	return rt_load_u32(&f->state, RT_ACQUIRE) & bit;
+}
+
+static inline void folio_set(struct folio *f, uint32_t bit)
+{
+	rt_or_u32(&f->state, bit, RT_ACQ_REL);
+}
+
+static inline void folio_clear(struct folio *f, uint32_t bit)
+{
+	rt_and_u32(&f->state, ~bit, RT_ACQ_REL);
+}
+
+/* folio_new - one reference, locked, in no mapping. NULL: no memory for the
+ * structure. The frames are charged by the caller. */
+struct folio *folio_new(struct mm *mm, unsigned order);
+
+/* folio_tryget - a reference, unless the folio is free. For lockless lookups: check
+ * mapping and index afterwards. */
+bool folio_tryget(struct folio *f);
+void folio_get(struct folio *f); /* Needs: a reference already, or its list's lock */
+void folio_put(struct mm *mm, struct folio *f);
+
+bool folio_trylock(struct folio *f);
+/* folio_lock - sleeps. 0, or -EINTR (not locked) when killable and killed.
+ * Needs: a reference. */
+int folio_lock(struct mm *mm, struct folio *f, bool killable);
+/* folio_unlock - Needs: the lock, and a reference that outlives the call: the bit
+ * is cleared first, and from then on reclaim may free what nobody holds. */
+void folio_unlock(struct mm *mm, struct folio *f);
+/* folio_wait_writeback - until the write on the way at the call has ended. Sleeps. */
+void folio_wait_writeback(struct mm *mm, struct folio *f);
+/* folio_end_writeback - Needs: a reference. */
+void folio_end_writeback(struct mm *mm, struct folio *f);
+/* folio_touched - a fault mapped it: the sign of use that reclaim goes by. */
+void folio_touched(struct folio *f, bool from_cache);
+
+#endif

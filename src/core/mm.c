@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* mm.c - the life of an address space, its lock and its budget. mm.h has the rest. */
+#include "core/mm.h"
+
+#include <errno.h>
+
+#include "core/config.h"
+#include "core/pgtable.h"
+#include "core/reclaim.h"
+#include "core/writeback.h"
+
+void mm_write_lock(struct mm *mm)
+{
+	rwlock_write_lock(&mm->mmap_lock);
+}
+
+void mm_write_unlock(struct mm *mm)
+{
+	while (mm->write_locked) {
+		struct vma *v = mm->write_locked;
+		mm->write_locked = v->write_locked_next;
+		v->write_locked = false;
+		/* A detached one stays locked: a reader that still finds it fails. */
+		if (!v->detached)
+			rwlock_write_unlock(&v->lock);
+	}
+	rwlock_write_unlock(&mm->mmap_lock);
+}
+
+void mm_freeze(struct mm *mm)
+{
+	mm_write_lock(mm);
+	struct vma_index *x = rt_load_ptr(&mm->index, RT_RELAXED);
+	for (uint64_t i = 0; i < x->count; i++)
+		vma_write_lock(mm, x->vma[i]);
+}
+
+void mm_thaw(struct mm *mm)
+{
+	mm_write_unlock(mm);
+}
+
+/* --- the budget --------------------------------------------------------- */
+
+static void note_max(struct mm *mm, uint64_t now)
+{
+	uint64_t max = rt_load_u64(&mm->charged_max, RT_RELAXED);
+
+	while (now > max && !rt_cas_u64(&mm->charged_max, max, now, RT_RELAXED))
+		max = rt_load_u64(&mm->charged_max, RT_RELAXED);
+}
+
+bool mm_charge_pages(struct mm *mm, uint64_t pages)
+{
+	uint64_t bytes = pages * RT_PAGE;
+
+	for (;;) {
+		uint64_t now = rt_load_u64(&mm->charged, RT_RELAXED);
+		uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
+		if (now + bytes > budget)
+			return false;
+		if (rt_cas_u64(&mm->charged, now, now + bytes, RT_RELAXED)) {
+			note_max(mm, now + bytes);
+			if (now + bytes > budget - reclaim_low(budget))
+				pager_kick(mm);
+			return true;
+		}
+	}
+}
+
+void mm_uncharge_pages(struct mm *mm, uint64_t pages)
+{
+	uint64_t old = rt_sub_u64(&mm->charged, pages * RT_PAGE, RT_RELAXED);
+
+	ASSERT(old >= pages * RT_PAGE);
+}
+
+void mm_charge_metadata(struct mm *mm, uint64_t bytes)
+{
+	rt_add_u64(&mm->metadata, bytes, RT_RELAXED);
+	note_max(mm, rt_add_u64(&mm->charged, bytes, RT_RELAXED) + bytes);
+}
+
+void mm_uncharge_metadata(struct mm *mm, uint64_t bytes)
+{
+	rt_sub_u64(&mm->metadata, bytes, RT_RELAXED);
+	rt_sub_u64(&mm->charged, bytes, RT_RELAXED);
+}
+
+/* --- open and close ----------------------------------------------------- */
+
+static uint64_t bounce_pages(uint64_t budget)
+{
+	uint64_t pages = budget / 16 / RT_PAGE;
+	uint64_t most = 6ull * (1ull << CONFIG_READ_ORDER_MAX) + BOUNCE_RESERVE;
+
+	return pages < 2 * BOUNCE_RESERVE ? 2 * BOUNCE_RESERVE : pages < most ? pages : most;
+}
+
+static int open_memory(struct mm *mm, uint64_t budget)
+{
+	slab_init(&mm->folios, mm, sizeof(struct folio), 64 << 10);
+	slab_init(&mm->nodes, mm, sizeof(struct radix_node), 64 << 10);
+	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 64 << 10);
+	slab_init(&mm->vmas, mm, sizeof(struct vma), 64 << 10);
+	radix_init(&mm->tables, &mm->nodes);
+	rt_lock_init(&mm->tables_lock);
+	waitq_init(&mm->waitq);
+
+	int err = bounce_init(&mm->bounce, bounce_pages(budget));
+	if (err)
+		return err;
+	mm_charge_metadata(mm, bounce_bytes(mm->bounce.count));
+	struct vma_index *x = rt_pages_alloc(RT_PAGE);
+	mm->write_scratch = rt_pages_alloc(CONFIG_WRITE_BATCH * sizeof(struct folio *));
+	err = reclaim_init(mm);
+	if (!x || !mm->write_scratch || err)
+		return -ENOMEM;
+	x->bytes = RT_PAGE;
+	rt_store_ptr(&mm->index, x, RT_RELEASE);
+	return 0;
+}
+
+static void free_memory(struct mm *mm)
+{
+	struct vma_index *x = rt_load_ptr(&mm->index, RT_RELAXED);
+
+	reclaim_fini(mm);
+	if (x)
+		rt_pages_free(x, x->bytes);
+	rt_pages_free(mm->write_scratch, CONFIG_WRITE_BATCH * sizeof(struct folio *));
+	if (mm->bounce.pages) {
+		mm_uncharge_metadata(mm, bounce_bytes(mm->bounce.count));
+		bounce_fini(&mm->bounce);
+	}
+	slab_fini(&mm->vmas);
+	slab_fini(&mm->tables_slab);
+	slab_fini(&mm->nodes);
+	slab_fini(&mm->folios);
+}
+
+int mm_open(struct mm *mm, const struct mm_options *o)
+{
+	rwlock_init(&mm->mmap_lock);
+	list_init(&mm->mappings);
+	rt_lock_init(&mm->write_lock);
+	rt_store_u64(&mm->budget, o->budget, RT_RELAXED);
+	mm->retry = o->retry;
+	mm->ahead_max = o->ahead_max;
+	mm->dirty_percent = o->dirty_percent;
+	mm->pager.tick = o->tick;
+	mm->pager.tick_arg = o->tick_arg;
+
+	int err = rt_mmu_open(&mm->mmu);
+	if (err)
+		return err;
+	err = open_memory(mm, o->budget);
+	if (err)
+		goto no_memory;
+	err = rt_ioq_open(&mm->ioq);
+	if (err)
+		goto no_memory;
+	err = pager_start(mm);
+	if (err)
+		goto no_pager;
+	return 0;
+no_pager:
+	rt_ioq_close(&mm->ioq);
+no_memory:
+	free_memory(mm);
+	rt_mmu_close(&mm->mmu);
+	return err;
+}
+
+int mm_close(struct mm *mm)
+{
+	int err = writeback_all(mm);
+
+	pager_stop(mm);
+	mm_unmap(mm, 0, ~(RT_PAGE - 1));
+	mm_write_lock(mm);
+	while (!list_empty(&mm->mappings))
+		mapping_destroy(list_entry(mm->mappings.next, struct mapping, by_mm));
+	vma_reap(mm);
+	mm_write_unlock(mm);
+	rt_ioq_close(&mm->ioq);
+	ASSERT(rt_load_u64(&mm->cached, RT_RELAXED) == 0);
+	ASSERT(rt_load_u64(&mm->owned, RT_RELAXED) == 0);
+	ASSERT(rt_load_u64(&mm->mapped, RT_RELAXED) == 0);
+	ASSERT(rt_load_u64(&mm->pinned, RT_RELAXED) == 0);
+	free_memory(mm);
+	ASSERT(rt_load_u64(&mm->charged, RT_RELAXED) == 0);
+	rt_mmu_close(&mm->mmu);
+	return err;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mm.h - an address space with a budget: what ties the rest together.
+ *
+ * mm_open() starts the pager (background reclaim and write-back); mm_close() stops
+ * it. The calls that change the space (mm_map, mm_unmap, ...) take the mmap_lock for
+ * writing; faults do not take it but on the slow path.
+ *
+ * The budget counts frames, private copies, our own structures, and what the
+ * machine's page tables and the object's index cost. A charge for a frame fails at
+ * the budget; metadata is always granted and pushes frames out.
+ *
+ * Field key: (c) constant   (a) atomic   (M) mmap_lock, write to change
+ *   (L) lru.lock   (T) tables_lock
+ */
+#ifndef CORE_MM_H
+#define CORE_MM_H
+
+#include "base/ghost.h"
+#include "base/list.h"
+#include "core/bounce.h"
+#include "core/folio.h"
+#include "core/mapping.h"
+#include "core/radix.h"
+#include "core/rwlock.h"
+#include "core/slab.h"
+#include "core/stats.h"
+#include "core/vma.h"
+#include "core/waitq.h"
+#include "rt/rt.h"
+#include "store/store.h"
+
+/* What a fault may hold while it waits; LOCKING.md has the table. */
+enum retry_policy {
+	RETRY_P0_MMAP,	   /* drop, wait, retry under the mmap_lock */
+	RETRY_P1_VMA,	   /* drop, wait, retry under the VMA lock */
+	RETRY_P2_HOLD,	   /* keep the lock */
+	RETRY_P3_UPTODATE, /* keep it if the folio is uptodate and not under write-back */
+	RETRY_P4_FOLIO,	   /* drop, lock the folio, try the VMA lock again, map */
+};
+
+struct lru {
+	struct rt_lock lock;
+	struct list_node cold, hot;	/* (L) newest first */
+	uint64_t cold_pages, hot_pages; /* (L) on the lists */
+	uint64_t small_pages;		/* (L) of both, in folios of one page */
+	uint32_t clock;			/* (L) pages evicted so far, wraps */
+	struct ghost ghost;		/* (L) when what was evicted */
+	void *ghost_memory;
+	size_t ghost_bytes;
+};
+
+struct pager {
+	struct rt_thread thread;
+	rt_u32 wake;	  /* raised to wake it */
+	rt_u32 sleeping;
+	rt_u32 stop;
+	rt_u32 write;	  /* somebody wants dirty folios written */
+	rt_u32 progress;  /* raised when memory or write-back came along */
+	rt_u32 waiters;	  /* threads that wait on progress */
+	void (*tick)(void *arg); /* (c) every PAGER_TICK while awake, or NULL */
+	void *tick_arg;
+};
+
+struct mm {
+	struct rwlock mmap_lock;
+	rt_ptr index;			/* struct vma_index: (M) to write, RCU to read */
+	struct vma *write_locked;	/* (M) released by mm_write_unlock() */
+	struct vma *retired_vmas;	/* (M) freed after a grace period */
+	struct vma_index *retired_indexes; /* (M) */
+	uint32_t retired;		/* (M) how many */
+	struct list_node mappings;	/* (M) */
+	uint64_t next_id;		/* (M) */
+
+	rt_u64 budget;			/* (a) bytes */
+	rt_u64 charged;			/* (a) bytes, all of the following three */
+	rt_u64 charged_max;		/* (a) */
+	rt_u64 metadata;		/* (a) bytes */
+	rt_u64 owned;			/* (a) pages */
+	rt_u64 cached;			/* (a) pages of files */
+	rt_u64 mapped;			/* (a) pages */
+	rt_u64 dirty;			/* (a) pages, at folio granularity */
+	rt_u64 writeback;		/* (a) pages */
+	rt_u64 pinned;			/* (a) pages */
+
+	enum retry_policy retry;	/* (c) */
+	uint64_t ahead_max;		/* (c) pages of readahead under way per stream, 0: none */
+	unsigned dirty_percent;		/* (c) of the budget, above which writers wait */
+
+	struct slab folios, nodes, tables_slab, vmas;
+	struct radix tables;		/* (T) to write; see pgtable.h */
+	struct rt_lock tables_lock;
+	struct waitq waitq;
+	struct lru lru;
+	struct bounce bounce;
+	struct rt_ioq ioq;
+	struct rt_mmu mmu;
+	struct pager pager;
+	struct rt_lock reclaim_lock;	/* one round of reclaim at a time: its scratch */
+	struct reclaim_scratch *scratch; /* (reclaim_lock) */
+	struct rt_lock write_lock;	/* one sorted write-out at a time: its scratch */
+	struct folio **write_scratch;
+	struct mm_stats stats;
+};
+
+struct mm_options {
+	uint64_t budget;
+	enum retry_policy retry;
+	uint64_t ahead_max;
+	unsigned dirty_percent;
+	void (*tick)(void *arg);
+	void *tick_arg;
+};
+
+/* mm_open - 0 or -errno; *mm_close() undoes it. */
+int mm_open(struct mm *mm, const struct mm_options *o);
+/* mm_close - write back, unmap, free. The first write error. Needs: nobody else. */
+int mm_close(struct mm *mm);
+
+void mm_write_lock(struct mm *mm);   /* mmap_lock for writing; sleeps */
+void mm_write_unlock(struct mm *mm); /* and every VMA that was write-locked */
+/* mm_freeze, mm_thaw - no fault in flight, no change: around fork(2). */
+void mm_freeze(struct mm *mm);
+void mm_thaw(struct mm *mm);
+
+bool mm_charge_pages(struct mm *mm, uint64_t pages); /* false: over the budget */
+void mm_uncharge_pages(struct mm *mm, uint64_t pages);
+void mm_charge_metadata(struct mm *mm, uint64_t bytes);
+void mm_uncharge_metadata(struct mm *mm, uint64_t bytes);
+
+/* mm_map - map store (owned by the mm from here on, also on failure) at *addr.
+ * flags: RT_VIEW_*. 0 or -errno. */
+int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, unsigned rights,
+	   unsigned flags, uint64_t *addr);
+int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
+int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights);
+int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, bool may_move,
+	     bool fixed, uint64_t *addr);
+int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, enum vma_advice advice);
+/* mm_dontneed - unmap the range; private copies are lost. */
+int mm_dontneed(struct mm *mm, uint64_t addr, uint64_t len);
+int mm_set_on_error(struct mm *mm, uint64_t addr, uint64_t len, void (*fn)(void), void *arg);
+/* mm_covered - is every page of the range in some VMA? Needs: mmap_lock. */
+bool mm_covered(struct mm *mm, uint64_t addr, uint64_t len);
+/* mm_resident - bit 0 cached or own, 1 mapped, 2 dirty, for each page. */
+int mm_resident(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec);
+
+#endif

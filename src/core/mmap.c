@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmap.c - the calls that change an address space: map, unmap, protect, remap,
+ * advise. mm.h has the prototypes.
+ *
+ * Each takes the mmap_lock for writing, splits at the ends of its range, write-locks
+ * the VMAs inside (their faults drain), changes them, and merges what became equal.
+ * A range that is changed stays locked until all of the change is visible.
+ */
+#include <errno.h>
+
+#include "core/filemap.h"
+#include "core/mm.h"
+#include "core/pgtable.h"
+#include "core/reclaim.h"
+#include "core/writeback.h"
+
+#define for_each_vma_in(mm, v, from, to)                                                           \
+	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
+
+bool mm_covered(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t end = addr + len;
+
+	for_each_vma_in(mm, v, addr, end) {
+		if (v->start > addr)
+			return false;
+		addr = v->end;
+	}
+	return addr >= end;
+}
+
+/* --- unmap ---------------------------------------------------------------- */
+
+/* The room around [start, end) in which no VMA is left, for page tables. */
+static void gap_around(struct mm *mm, uint64_t *start, uint64_t *end)
+{
+	struct vma_index *x = rt_load_ptr(&mm->index, RT_RELAXED);
+	uint64_t low = 0, high = ~(RT_PAGE - 1);
+
+	for (uint64_t i = 0; i < x->count; i++) {
+		if (x->vma[i]->end <= *start)
+			low = x->vma[i]->end;
+		if (x->vma[i]->start >= *end) {
+			high = x->vma[i]->start;
+			break;
+		}
+	}
+	*start = low;
+	*end = high;
+}
+
+/* Take every VMA in [start, end) out; both are boundaries. keep_view: the machine's
+ * view is replaced by the caller. Needs: mmap_lock for writing. */
+static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_view)
+{
+	for_each_vma_in(mm, v, start, end) {
+		vma_write_lock(mm, v);
+		/* No new fault, and none in flight: what is mapped stays mapped. */
+		pgtable_zap(mm, v, v->start, v->end, ZAP_ALL);
+	}
+	for (;;) {
+		struct vma *v = vma_find(mm, start);
+		if (!v || v->start >= end)
+			break;
+		uint64_t from = v->start, len = v->end - v->start;
+		int err = vma_replace(mm, v->start, v->end, NULL, 0);
+		if (err)
+			return err;
+		rt_lock(&v->mapping->views_lock);
+		list_del(&v->by_mapping);
+		rt_unlock(&v->mapping->views_lock);
+		v->mapping->views--;
+		if (!keep_view)
+			rt_view_close(&mm->mmu, from, len);
+		mapping_release(v->mapping);
+	}
+	gap_around(mm, &start, &end);
+	pgtable_free(mm, start, end);
+	return 0;
+}
+
+static int unmap_range(struct mm *mm, uint64_t start, uint64_t end, bool keep_view)
+{
+	int err = vma_split_at(mm, start);
+
+	if (!err)
+		err = vma_split_at(mm, end);
+	if (!err)
+		err = unmap_locked(mm, start, end, keep_view);
+	return err;
+}
+
+int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	mm_write_lock(mm);
+	int err = unmap_range(mm, addr, addr + len, false);
+	mm_write_unlock(mm);
+	return err;
+}
+
+/* --- map -------------------------------------------------------------------- */
+
+/* The mapping of store: the one that is there, or a new one. Consumes store. */
+static int mapping_for(struct mm *mm, struct store *store, struct mapping **out)
+{
+	struct mapping *m = mapping_find(mm, store);
+
+	if (!m) {
+		int err = mapping_open(mm, store, out);
+		if (err)
+			store->ops->close(store);
+		return err;
+	}
+	if (store->writable && !m->store->writable) {
+		/* The first view was read-only: this one brings the right to write. */
+		m->store->ops->upgrade(m->store, store);
+	} else {
+		store->ops->close(store);
+	}
+	*out = m;
+	return 0;
+}
+
+static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t len,
+		    unsigned rights, unsigned flags, uint64_t *addr)
+{
+	struct vma *v = vma_new(mm);
+	int err = -ENOMEM;
+
+	if (!v)
+		return err;
+	err = rt_object_grow(&m->object, index + (len >> RT_PAGE_SHIFT));
+	if (!err)
+		err = rt_view_open(&mm->mmu, &m->object, index, len, rights, flags, addr);
+	if (err)
+		goto no_view;
+	v->start = *addr;
+	v->end = *addr + len;
+	v->index = index;
+	v->mapping = m;
+	v->rights = rights;
+	v->private = flags & RT_VIEW_PRIVATE;
+	/* Write-locked until mm_write_unlock(), as every VMA in the making. */
+	vma_write_lock(mm, v);
+	err = vma_replace(mm, v->start, v->end, &v, 1);
+	if (err)
+		goto no_index;
+	rt_lock(&m->views_lock);
+	list_add(&m->views_list, &v->by_mapping);
+	rt_unlock(&m->views_lock);
+	m->views++;
+	return 0;
+no_index:
+	v->detached = true;
+	v->retired_next = mm->retired_vmas;
+	mm->retired_vmas = v;
+	mm->retired++;
+	rt_view_close(&mm->mmu, *addr, len);
+	return err;
+no_view:
+	slab_free(&mm->vmas, v);
+	return err;
+}
+
+int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, unsigned rights,
+	   unsigned flags, uint64_t *addr)
+{
+	struct mapping *m;
+
+	mm_write_lock(mm);
+	int err = mapping_for(mm, store, &m);
+	if (err)
+		goto out;
+	/* What is ours at a fixed address goes first; the machine replaces the rest. */
+	if (flags & RT_VIEW_FIXED && !(flags & RT_VIEW_NOREPLACE)) {
+		mapping_hold(m);
+		err = unmap_range(mm, *addr, *addr + len, true);
+		rt_sub_u32(&m->holds, 1, RT_RELEASE);
+	}
+	if (!err)
+		err = view_new(mm, m, index, len, rights, flags, addr);
+	if (err)
+		mapping_release(m);
+	else
+		vma_merge_around(mm, *addr, *addr + len);
+out:
+	mm_write_unlock(mm);
+	return err;
+}
+
+/* --- protect, advise --------------------------------------------------------- */
+
+/* Split at both ends and write-lock what is in between. */
+static int lock_range(struct mm *mm, uint64_t addr, uint64_t end)
+{
+	if (!mm_covered(mm, addr, end - addr))
+		return -ENOMEM;
+	int err = vma_split_at(mm, addr);
+	if (!err)
+		err = vma_split_at(mm, end);
+	if (err)
+		return err;
+	for_each_vma_in(mm, v, addr, end)
+		vma_write_lock(mm, v);
+	return 0;
+}
+
+int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights)
+{
+	uint64_t end = addr + len;
+
+	mm_write_lock(mm);
+	int err = lock_range(mm, addr, end);
+	if (err)
+		goto out;
+	for_each_vma_in(mm, v, addr, end) {
+		if (rights & RT_WRITE && !v->private && !v->mapping->store->writable) {
+			err = -EACCES;
+			goto out;
+		}
+	}
+	for_each_vma_in(mm, v, addr, end) {
+		err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
+		if (err)
+			break;
+		v->rights = rights;
+	}
+	vma_merge_around(mm, addr, end);
+out:
+	mm_write_unlock(mm);
+	return err;
+}
+
+int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, enum vma_advice advice)
+{
+	mm_write_lock(mm);
+	int err = lock_range(mm, addr, addr + len);
+	if (!err) {
+		for_each_vma_in(mm, v, addr, addr + len)
+			v->advice = advice;
+		vma_merge_around(mm, addr, addr + len);
+	}
+	mm_write_unlock(mm);
+	return err;
+}
+
+int mm_set_on_error(struct mm *mm, uint64_t addr, uint64_t len, void (*fn)(void), void *arg)
+{
+	mm_write_lock(mm);
+	int err = lock_range(mm, addr, addr + len);
+	if (!err) {
+		for_each_vma_in(mm, v, addr, addr + len) {
+			v->on_error = fn;
+			v->on_error_arg = arg;
+		}
+		vma_merge_around(mm, addr, addr + len);
+	}
+	mm_write_unlock(mm);
+	return err;
+}
+
+int mm_dontneed(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t end = addr + len;
+	int err = 0;
+
+	/* For reading, as the kernel: faults of the range go on meanwhile. */
+	rwlock_read_lock(&mm->mmap_lock);
+	if (!mm_covered(mm, addr, len))
+		err = -ENOMEM;
+	for_each_vma_in(mm, v, addr, end) {
+		uint64_t from = v->start > addr ? v->start : addr;
+		uint64_t to = v->end < end ? v->end : end;
+		pgtable_zap(mm, v, from, to, v->private ? ZAP_ALL : ZAP_RECLAIM);
+	}
+	rwlock_read_unlock(&mm->mmap_lock);
+	return err;
+}
+
+/* --- remap --------------------------------------------------------------------- */
+
+/* Grow v in place: a view of the same mapping right behind it. */
+static int grow_in_place(struct mm *mm, struct vma *v, uint64_t more)
+{
+	uint64_t at = v->end, end = v->end + more;
+	struct vma *next = vma_find(mm, v->end);
+	unsigned flags = RT_VIEW_FIXED | RT_VIEW_NOREPLACE | (v->private ? RT_VIEW_PRIVATE : 0);
+
+	if (next && next->start < end)
+		return -ENOMEM;
+	int err = view_new(mm, v->mapping, vma_index_end(v), more, v->rights, flags, &at);
+	return err == -EEXIST ? -ENOMEM : err;
+}
+
+/* Move the private copies of v to the new view at `to`, page by page of the table. */
+static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
+{
+	/* Only the copies may move: write protection does not survive. */
+	pgtable_zap(mm, v, v->start, v->start + len, ZAP_RECLAIM);
+	for (uint64_t off = 0; off < len; off += RT_PAGE)
+		if (!ptable_get(mm, to + off))
+			return -ENOMEM;
+	int err = rt_view_move(&mm->mmu, v->start, len, to);
+	if (err)
+		return err;
+	for (uint64_t off = 0; off < len; off += RT_PAGE) {
+		struct ptable *from = ptable_lookup(mm, v->start + off);
+		struct ptable *dest = ptable_get(mm, to + off);
+		if (!from || !(from->pte[pte_slot(v->start + off)] & PTE_OWN))
+			continue;
+		from->pte[pte_slot(v->start + off)] = 0;
+		from->present--;
+		dest->pte[pte_slot(to + off)] = PTE_OWN;
+		dest->present++;
+	}
+	return 0;
+}
+
+static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t new_len, bool fixed,
+		     uint64_t *addr)
+{
+	unsigned flags = (fixed ? RT_VIEW_FIXED : 0) | (v->private ? RT_VIEW_PRIVATE : 0);
+	uint64_t old = v->start, keep = old_len < new_len ? old_len : new_len;
+	int err = 0;
+
+	if (fixed) {
+		mapping_hold(v->mapping);
+		err = unmap_range(mm, *addr, *addr + new_len, true);
+		rt_sub_u32(&v->mapping->holds, 1, RT_RELEASE);
+	} else {
+		*addr = 0;
+	}
+	if (err)
+		return err;
+	enum vma_advice advice = v->advice;
+	void (*on_error)(void) = v->on_error;
+	void *arg = v->on_error_arg;
+	bool private = v->private;
+	vma_write_lock(mm, v);
+	err = view_new(mm, v->mapping, v->index, new_len, v->rights, flags, addr);
+	if (err)
+		return err;
+	struct vma *n = vma_find(mm, *addr);
+	n->advice = advice;
+	n->on_error = on_error;
+	n->on_error_arg = arg;
+	if (private)
+		err = move_private(mm, v, keep, *addr);
+	if (err) {
+		unmap_range(mm, *addr, *addr + new_len, false);
+		return err;
+	}
+	return unmap_range(mm, old, old + old_len, private); /* mremap took that view */
+}
+
+int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, bool may_move,
+	     bool fixed, uint64_t *addr)
+{
+	int err = -EFAULT;
+
+	mm_write_lock(mm);
+	struct vma *v = vma_find(mm, old);
+	if (!v || old < v->start || old + old_len > v->end)
+		goto out;
+	if (fixed && *addr < old + old_len && old < *addr + new_len) {
+		err = -EINVAL;
+		goto out;
+	}
+	if (!fixed && new_len <= old_len) {
+		*addr = old;
+		err = new_len < old_len ? unmap_range(mm, old + new_len, old + old_len, false) : 0;
+		goto out;
+	}
+	err = -ENOMEM;
+	if (!fixed && old + old_len == v->end) {
+		err = grow_in_place(mm, v, new_len - old_len);
+		if (!err) {
+			*addr = old;
+			vma_merge_around(mm, old, old + new_len);
+			goto out;
+		}
+	}
+	if (!may_move)
+		goto out;
+	err = vma_split_at(mm, old);
+	if (!err)
+		err = vma_split_at(mm, old + old_len);
+	if (!err)
+		err = move_view(mm, vma_find(mm, old), old_len, new_len, fixed, addr);
+out:
+	mm_write_unlock(mm);
+	return err;
+}
+
+/* --- looking ---------------------------------------------------------------------- */
+
+static unsigned char page_state(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	struct ptable *t = ptable_lookup(mm, addr);
+	unsigned char bits = 0;
+
+	if (t) {
+		rt_lock(&t->lock);
+		pte_t e = t->pte[pte_slot(addr)];
+		rt_unlock(&t->lock);
+		if (e & PTE_OWN)
+			return 1 | 2;
+		if (e & PTE_PRESENT)
+			bits |= 2;
+	}
+	struct folio *f = filemap_get(v->mapping, vma_index_at(v, addr));
+	if (f) {
+		if (folio_test(f, FOLIO_UPTODATE))
+			bits |= 1;
+		if (folio_test(f, FOLIO_DIRTY))
+			bits |= 4;
+		folio_put(mm, f);
+	}
+	return bits;
+}
+
+int mm_resident(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+	int err = 0;
+
+	rwlock_read_lock(&mm->mmap_lock);
+	if (!mm_covered(mm, addr, len))
+		err = -ENOMEM;
+	for (uint64_t off = 0; !err && off < len; off += RT_PAGE)
+		vec[off >> RT_PAGE_SHIFT] = page_state(mm, vma_find(mm, addr + off), addr + off);
+	rwlock_read_unlock(&mm->mmap_lock);
+	return err;
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/* reclaim.c - see reclaim.h. */
+#include "core/reclaim.h"
+
+#include <errno.h>
+
+#include "core/filemap.h"
+#include "core/pgtable.h"
+#include "core/writeback.h"
+
+#define WINDOW_CLOCKS 8192 /* windows whose last unmapping is remembered, hashed */
+
+struct reclaim_scratch {
+	struct folio *evict[CONFIG_RECLAIM_BATCH]; /* locked, ours to drop */
+	unsigned evicts;
+	bool dirty;				    /* met folios that must be written first */
+	uint32_t window_clock[WINDOW_CLOCKS];
+};
+
+/* --- the lists ------------------------------------------------------------ */
+
+static uint64_t ghost_key(const struct mapping *m, uint64_t index)
+{
+	return m->id << 44 ^ index;
+}
+
+/* Needs: lru.lock. */
+static bool hot_has_room(struct mm *mm, uint64_t pages)
+{
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
+	uint64_t all = mm->lru.cold_pages + mm->lru.hot_pages + 1;
+	uint64_t small = mm->lru.small_pages < all ? mm->lru.small_pages : all;
+	uint64_t cold_least = budget / 10 + (budget * 4 / 10) * small / all;
+
+	return mm->lru.hot_pages + pages + cold_least <= budget;
+}
+
+/* Needs: lru.lock, f not on a list. */
+static void list_in(struct mm *mm, struct folio *f, bool hot)
+{
+	uint64_t pages = folio_pages(f);
+
+	if (pages == 1)
+		mm->lru.small_pages++;
+	if (hot) {
+		folio_set(f, FOLIO_HOT);
+		list_add(&mm->lru.hot, &f->lru);
+		mm->lru.hot_pages += pages;
+	} else {
+		folio_clear(f, FOLIO_HOT);
+		list_add(&mm->lru.cold, &f->lru);
+		mm->lru.cold_pages += pages;
+	}
+}
+
+/* Needs: lru.lock, f on a list. */
+static void list_out(struct mm *mm, struct folio *f)
+{
+	uint64_t pages = folio_pages(f);
+
+	if (pages == 1)
+		mm->lru.small_pages--;
+	list_del(&f->lru);
+	if (folio_test(f, FOLIO_HOT))
+		mm->lru.hot_pages -= pages;
+	else
+		mm->lru.cold_pages -= pages;
+}
+
+void lru_add(struct mm *mm, struct folio *f)
+{
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
+	uint32_t age;
+
+	rt_lock(&mm->lru.lock);
+	/* The adder holds the folio lock: it cannot have been removed before. */
+	bool again = ghost_take(&mm->lru.ghost, ghost_key(f->mapping, f->index), mm->lru.clock,
+				&age) && age <= budget;
+	if (again)
+		stat_add(mm, refaults, folio_pages(f));
+	list_in(mm, f, again && hot_has_room(mm, folio_pages(f)));
+	rt_unlock(&mm->lru.lock);
+}
+
+void lru_del(struct mm *mm, struct folio *f, bool remember)
+{
+	rt_lock(&mm->lru.lock);
+	folio_set(f, FOLIO_OFF_LRU);
+	if (!list_empty(&f->lru))
+		list_out(mm, f);
+	if (remember) {
+		ghost_add(&mm->lru.ghost, ghost_key(f->mapping, f->index), mm->lru.clock);
+		mm->lru.clock += (uint32_t)folio_pages(f);
+	}
+	rt_unlock(&mm->lru.lock);
+}
+
+static void lru_putback(struct mm *mm, struct folio *f, bool hot)
+{
+	rt_lock(&mm->lru.lock);
+	if (!folio_test(f, FOLIO_OFF_LRU))
+		list_in(mm, f, hot && (folio_test(f, FOLIO_HOT) ||
+				       hot_has_room(mm, folio_pages(f))));
+	rt_unlock(&mm->lru.lock);
+}
+
+void lru_deactivate(struct mm *mm, struct folio *f)
+{
+	rt_lock(&mm->lru.lock);
+	if (!list_empty(&f->lru)) {
+		list_out(mm, f);
+		list_in(mm, f, false);
+		list_del(&f->lru);
+		list_add_tail(&mm->lru.cold, &f->lru);
+		folio_clear(f, FOLIO_REFERENCED);
+		folio_set(f, FOLIO_TESTED);
+	}
+	rt_unlock(&mm->lru.lock);
+}
+
+/* Take the oldest off a list, with a reference; NULL: empty. */
+static struct folio *isolate(struct mm *mm, struct list_node *head)
+{
+	struct folio *f = NULL;
+
+	rt_lock(&mm->lru.lock);
+	struct list_node *n = list_oldest(head);
+	if (n) {
+		f = list_entry(n, struct folio, lru);
+		list_out(mm, f);
+		folio_get(f); /* on a list it is cached: the cache holds one */
+	}
+	rt_unlock(&mm->lru.lock);
+	return f;
+}
+
+/* --- unmapping by windows --------------------------------------------------- */
+
+static uint32_t *window_clock(struct mm *mm, const struct folio *f)
+{
+	uint64_t window = ghost_key(f->mapping, f->index >> CONFIG_PTES_SHIFT);
+
+	return &mm->scratch->window_clock[window * 0x9e3779b97f4a7c15ull >> 51];
+}
+
+/* Evictions since the window of f was last unmapped. */
+static uint64_t window_age(struct mm *mm, const struct folio *f)
+{
+	return mm->lru.clock - *window_clock(mm, f);
+}
+
+/* Needs: f locked, in a mapping. */
+static void unmap_window(struct mm *mm, struct folio *f)
+{
+	uint64_t first = f->index & ~(uint64_t)(PTES - 1);
+	uint64_t end = first + PTES;
+
+	if (f->index + folio_pages(f) > end)
+		end = f->index + folio_pages(f);
+	*window_clock(mm, f) = mm->lru.clock;
+	stat_add(mm, unmapped_pages, filemap_unmap(f->mapping, first, end, true));
+}
+
+/* --- one folio -------------------------------------------------------------- */
+
+enum verdict { KEEP_COLD, KEEP_HOT, EVICT, GONE };
+
+/* Somebody uses it right now: refers to it, has pinned it, or writes it out. */
+static bool is_busy(const struct folio *f)
+{
+	uint32_t expected = 2 + rt_load_u32(&f->mapped, RT_ACQUIRE); /* cache, us */
+
+	return rt_load_u32(&f->refs, RT_ACQUIRE) != expected ||
+	       rt_load_u32(&f->pins, RT_ACQUIRE) > 0 || folio_test(f, FOLIO_WRITEBACK);
+}
+
+/* Needs: f locked and isolated, a reference. */
+static enum verdict judge_cold(struct mm *mm, struct folio *f)
+{
+	if (!f->mapping)
+		return GONE;
+	if (is_busy(f))
+		return KEEP_COLD;
+	if (folio_test(f, FOLIO_REFERENCED)) {
+		folio_clear(f, FOLIO_REFERENCED | FOLIO_TESTED);
+		stat_add(mm, activated, folio_pages(f));
+		return KEEP_HOT;
+	}
+	if (rt_load_u32(&f->mapped, RT_ACQUIRE) > 0) {
+		bool test = !folio_test(f, FOLIO_STREAM | FOLIO_TESTED);
+		unmap_window(mm, f);
+		if (test) {
+			folio_set(f, FOLIO_TESTED);
+			return KEEP_COLD;
+		}
+		if (rt_load_u32(&f->mapped, RT_ACQUIRE) > 0 || is_busy(f))
+			return KEEP_COLD; /* pinned, or mapped again at once */
+	}
+	if (folio_test(f, FOLIO_DIRTY)) {
+		mm->scratch->dirty = true;
+		return KEEP_COLD;
+	}
+	return EVICT;
+}
+
+/* Needs: as judge_cold(). */
+static enum verdict judge_hot(struct mm *mm, struct folio *f)
+{
+	uint64_t round = mm->lru.hot_pages;
+
+	if (!f->mapping)
+		return GONE;
+	if (folio_test(f, FOLIO_REFERENCED)) {
+		folio_clear(f, FOLIO_REFERENCED);
+		return KEEP_HOT;
+	}
+	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0)
+		return window_age(mm, f) >= round / 2 ? KEEP_COLD : KEEP_HOT;
+	if (window_age(mm, f) >= round)
+		unmap_window(mm, f);
+	return KEEP_HOT;
+}
+
+/* --- dropping a batch --------------------------------------------------------- */
+
+static bool comes_before(const struct folio *a, const struct folio *b)
+{
+	if (a->mapping != b->mapping)
+		return a->mapping->id < b->mapping->id;
+	return a->index < b->index;
+}
+
+static void sort_batch(struct folio **f, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++)
+		for (unsigned j = i; j > 0 && comes_before(f[j], f[j - 1]); j--) {
+			struct folio *swap = f[j];
+			f[j] = f[j - 1];
+			f[j - 1] = swap;
+		}
+}
+
+/* Drop the memory of the batch, in runs, then the entries. The folios stay locked
+ * and findable in between: who finds one waits for its lock, and looks again. */
+static uint64_t evict_batch(struct mm *mm, struct folio **f, unsigned n)
+{
+	uint64_t pages = 0;
+
+	sort_batch(f, n);
+	for (unsigned i = 0; i < n;) {
+		struct mapping *m = f[i]->mapping;
+		uint64_t first = f[i]->index, end = first;
+
+		for (; i < n && f[i]->mapping == m && f[i]->index == end; i++) {
+			folio_clear(f[i], FOLIO_UPTODATE);
+			end += folio_pages(f[i]);
+		}
+		rt_object_drop(&m->object, first, end - first);
+		pages += end - first;
+	}
+	/* Counted first: a mapping may be freed with its last folio. */
+	stat_add(mm, evicted_pages, pages);
+	for (unsigned i = 0; i < n; i++) {
+		filemap_forget(f[i]->mapping, f[i], true);
+		folio_unlock(mm, f[i]);
+		folio_put(mm, f[i]);
+	}
+	return pages;
+}
+
+/* --- rounds --------------------------------------------------------------------- */
+
+static uint64_t shrink_cold(struct mm *mm, uint64_t want)
+{
+	struct reclaim_scratch *s = mm->scratch;
+	uint64_t found = 0;
+
+	s->evicts = 0;
+	for (unsigned i = 0; i < 4 * CONFIG_RECLAIM_BATCH; i++) {
+		if (s->evicts == CONFIG_RECLAIM_BATCH || found >= want)
+			break;
+		struct folio *f = isolate(mm, &mm->lru.cold);
+		if (!f)
+			break;
+		enum verdict v = KEEP_COLD;
+		bool locked = folio_trylock(f);
+		if (locked)
+			v = judge_cold(mm, f);
+		if (v == EVICT) {
+			found += folio_pages(f);
+			s->evict[s->evicts++] = f;
+			continue; /* keeps lock and reference */
+		}
+		if (v != GONE)
+			lru_putback(mm, f, v == KEEP_HOT);
+		if (locked)
+			folio_unlock(mm, f);
+		folio_put(mm, f);
+	}
+	return evict_batch(mm, s->evict, s->evicts);
+}
+
+static void shrink_hot(struct mm *mm, uint64_t pages, bool force)
+{
+	for (unsigned i = 0; i < CONFIG_RECLAIM_BATCH && pages > 0; i++) {
+		struct folio *f = isolate(mm, &mm->lru.hot);
+		if (!f)
+			return;
+		uint64_t n = folio_pages(f);
+		enum verdict v = KEEP_HOT;
+		bool locked = folio_trylock(f);
+		if (locked)
+			v = judge_hot(mm, f);
+		if (force && v == KEEP_HOT)
+			v = KEEP_COLD;
+		if (v != GONE)
+			lru_putback(mm, f, v == KEEP_HOT);
+		if (locked)
+			folio_unlock(mm, f);
+		folio_put(mm, f);
+		pages -= n < pages ? n : pages;
+	}
+}
+
+uint64_t reclaim_round(struct mm *mm)
+{
+	rt_lock(&mm->reclaim_lock);
+	mm->scratch->dirty = false;
+	uint64_t freed = shrink_cold(mm, 4 * CONFIG_RECLAIM_BATCH);
+	/* Hot pays its part, more of it when cold has nothing (left) to give. */
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
+	bool force = freed == 0 || mm->lru.cold_pages < budget / 32;
+	shrink_hot(mm, force ? CONFIG_RECLAIM_BATCH : freed, force);
+	bool dirty = mm->scratch->dirty;
+	rt_unlock(&mm->reclaim_lock);
+	if (dirty)
+		writeback_some(mm);
+	if (freed > 0)
+		pager_progress(mm);
+	return freed;
+}
+
+static bool fits(struct mm *mm, uint64_t pages)
+{
+	return rt_load_u64(&mm->charged, RT_RELAXED) + pages * RT_PAGE <=
+	       rt_load_u64(&mm->budget, RT_RELAXED);
+}
+
+bool reclaim_direct(struct mm *mm, uint64_t pages)
+{
+	/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
+	uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH + 16;
+
+	for (uint64_t round = 0; round < 8 * all; round++) {
+		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
+
+		if (fits(mm, pages))
+			return true;
+		if (reclaim_round(mm) > 0)
+			continue;
+		if (fits(mm, pages))
+			return true;
+		/* Nothing now. What is being written or read will come free. */
+		if (rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0 && !fits(mm, pages)) {
+			COVER(reclaim_waits_for_write);
+			pager_wait(mm, seq);
+		}
+	}
+	return fits(mm, pages);
+}
+
+/* --- memory of reclaim itself ----------------------------------------------------- */
+
+int reclaim_init(struct mm *mm)
+{
+	struct lru *l = &mm->lru;
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
+
+	rt_lock_init(&mm->reclaim_lock);
+	rt_lock_init(&l->lock);
+	list_init(&l->cold);
+	list_init(&l->hot);
+	l->ghost_bytes = ghost_bytes(budget / RT_PAGE);
+	l->ghost_memory = rt_pages_alloc(l->ghost_bytes);
+	mm->scratch = rt_pages_alloc(sizeof(*mm->scratch));
+	if (!l->ghost_memory || !mm->scratch)
+		return -ENOMEM;
+	ghost_init(&l->ghost, l->ghost_memory, l->ghost_bytes);
+	mm_charge_metadata(mm, l->ghost_bytes + sizeof(*mm->scratch));
+	return 0;
+}
+
+void reclaim_fini(struct mm *mm)
+{
+	if (mm->lru.ghost.cells)
+		mm_uncharge_metadata(mm, mm->lru.ghost_bytes + sizeof(*mm->scratch));
+	rt_pages_free(mm->lru.ghost_memory, mm->lru.ghost_bytes);
+	rt_pages_free(mm->scratch, sizeof(*mm->scratch));
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * truncate.h - the file's size changes while it is mapped.
+ *
+ * Shrinking, in this order: i_size (under slots_lock: from here on no folio enters
+ * past the end), then unmap what is past the end in every view, then remove those
+ * folios, each under its lock (which waits for a read or write under way), then zero
+ * the rest of the last page. A page past the end is SIGBUS from then on; what was
+ * written past it is gone and never reaches the store.
+ * Growing: i_size. The new pages read what the store has: zeros.
+ */
+#ifndef CORE_TRUNCATE_H
+#define CORE_TRUNCATE_H
+
+#include "core/mapping.h"
+
+/* mapping_set_size - Sleeps. Needs: m held or a view of it kept; no folio lock. */
+void mapping_set_size(struct mapping *m, uint64_t size);
+/* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the
+ * caller may be inside a fault. Does not sleep for a folio. */
+void mapping_refresh_size(struct mapping *m);
+/* mappings_refresh_sizes - of every mapping, either way. Pager only. */
+void mappings_refresh_sizes(struct mm *mm);
+/* mapping_invalidate - forget the clean pages of [index, end), write the dirty ones
+ * first: somebody is about to change, or has changed, the store behind us. 0 or the
+ * write error. Sleeps. */
+int mapping_invalidate(struct mapping *m, uint64_t index, uint64_t end);
+
+#endif

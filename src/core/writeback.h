@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * writeback.h - from a dirty folio to the store, and what msync promises.
+ *
+ *     clean --folio_mark_dirty--> dirty --write_begin--> writeback (clean)
+ *     writeback --done--> clean          writeback --failed--> dirty, error noted
+ *     dirty again while under write-back: written again afterwards
+ *
+ * A write begins with the folio locked: its pages are write-protected in every view,
+ * the dirty mark is taken off, the content is copied to a bounce buffer, WRITEBACK is
+ * set, and the folio unlocked: the program writes on while the copy travels. A write
+ * that fails marks the folio dirty again, notes the error in the mapping, and is
+ * tried again after RETRY_NS or by the next msync: a page is never silently clean.
+ *
+ * Dirty folios are on a stack of their mapping, which holds a reference. A write-out
+ * takes the stack, sorts by index, and writes neighbours in one request.
+ *
+ * msync: write what is dirty in the range, wait for every write of this mapping that
+ * began before, sync the store, report the error noted since the last report.
+ */
+#ifndef CORE_WRITEBACK_H
+#define CORE_WRITEBACK_H
+
+#include "core/mm.h"
+
+/* folio_mark_dirty - page `index` of f is about to be written. Needs: f locked. */
+void folio_mark_dirty(struct mm *mm, struct folio *f, uint64_t index);
+
+/* writeback_throttle - wait while too much of the budget is dirty. Sleeps. Needs: no lock. */
+void writeback_throttle(struct mm *mm);
+/* writeback_some - start writing, for reclaim. Does not wait. */
+void writeback_some(struct mm *mm);
+/* writeback_background - what is old, too much, or of an idle mapping. Pager only. */
+void writeback_background(struct mm *mm);
+/* writeback_sync - msync of pages [index, end): 0, or the error. wait: MS_SYNC.
+ * Sleeps. Needs: m held or a view of it kept, no lock. */
+int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait);
+/* writeback_flush - the same without the barrier: the store has the bytes. */
+int writeback_flush(struct mapping *m, uint64_t index, uint64_t end);
+/* writeback_all - every mapping, and wait. The first error. */
+int writeback_all(struct mm *mm);
+/* writeback_pending - is anything dirty or being written? */
+bool writeback_pending(struct mapping *m);
+
+/* writeback_forget - f leaves the mapping: no longer dirty. Needs: f locked, not
+ * under write-back. */
+void writeback_forget(struct folio *f);
+/* writeback_drop_queue - let go of the stack. Needs: nobody else uses m. */
+void writeback_drop_queue(struct mapping *m);
+
+#endif

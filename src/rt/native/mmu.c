@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu.c - views of objects, and their page tables through userfaultfd(2).
+ *
+ * A view is a mapping of the object's memfd, registered MISSING, MINOR and WP
+ * together (MINOR alone zero-fills holes silently, MISSING alone lets the kernel
+ * map cached neighbours: fault-path.md 3), and MADV_DONTFORK.
+ *
+ * Ranges never span two views: an ioctl over two kernel VMAs is ENOENT.
+ */
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "rt/rt.h"
+#include "rt/native/sys.h"
+#include "rt/native/uffd.h"
+
+static int prot_of(unsigned rights)
+{
+	return (rights & RT_READ ? PROT_READ : 0) | (rights & RT_WRITE ? PROT_WRITE : 0);
+}
+
+int rt_mmu_open(struct rt_mmu *mmu)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_NEEDED };
+	long fd = sys(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0)
+		return (int)fd;
+	if (sys(SYS_ioctl, fd, UFFDIO_API, &api) < 0) {
+		sys(SYS_close, fd);
+		return -ENOTSUP;
+	}
+	mmu->fd = (int)fd;
+	return 0;
+}
+
+void rt_mmu_close(struct rt_mmu *mmu)
+{
+	sys(SYS_close, mmu->fd);
+	mmu->fd = -1;
+}
+
+static int view_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	struct uffdio_register reg = { .range = { addr, len },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING |
+					       UFFDIO_REGISTER_MODE_MINOR |
+					       UFFDIO_REGISTER_MODE_WP };
+	long err = sys(SYS_ioctl, mmu->fd, UFFDIO_REGISTER, &reg);
+
+	if (err == 0)
+		err = sys(SYS_madvise, addr, len, MADV_DONTFORK);
+	return (int)err;
+}
+
+int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64_t len,
+		 unsigned rights, unsigned flags, uint64_t *addr)
+{
+	int mflags = flags & RT_VIEW_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
+
+	if (flags & RT_VIEW_FIXED)
+		mflags |= flags & RT_VIEW_NOREPLACE ? MAP_FIXED_NOREPLACE : MAP_FIXED;
+	/* Inaccessible until it is registered: no touch may slip to the kernel. */
+	long at = sys(SYS_mmap, *addr, len, PROT_NONE, mflags | MAP_NORESERVE, o->fd,
+		      index * RT_PAGE);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	if (flags & RT_VIEW_NOREPLACE && (uint64_t)at != *addr) {
+		sys(SYS_munmap, at, len); /* a kernel before 4.17 took it as a hint */
+		return -EEXIST;
+	}
+	int err = view_register(mmu, (uint64_t)at, len);
+	if (!err && rights)
+		err = rt_view_protect(mmu, (uint64_t)at, len, rights);
+	if (err) {
+		sys(SYS_munmap, at, len);
+		return err;
+	}
+	*addr = (uint64_t)at;
+	return 0;
+}
+
+void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	(void)mmu;
+	sys(SYS_munmap, addr, len);
+}
+
+int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights)
+{
+	(void)mmu;
+	return (int)sys(SYS_mprotect, addr, len, prot_of(rights));
+}
+
+int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to)
+{
+	/* mremap(2) drops registration and write protection: the caller has
+	 * unmapped all but the private copies, and those are writable. */
+	long at = sys(SYS_mremap, old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+	if (at < 0 && at > -4096)
+		return (int)at;
+	return view_register(mmu, to, len);
+}
+
+int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
+{
+	uint64_t done = 0;
+
+	while (done < n) {
+		struct uffdio_continue c = { .range = { addr + done * RT_PAGE,
+							(n - done) * RT_PAGE },
+					     .mode = UFFDIO_CONTINUE_MODE_DONTWAKE |
+						     (wp ? UFFDIO_CONTINUE_MODE_WP : 0) };
+		long err = sys(SYS_ioctl, mmu->fd, UFFDIO_CONTINUE, &c);
+
+		if (err == 0)
+			return (int64_t)n;
+		if (err == -EAGAIN && c.mapped > 0)
+			done += (uint64_t)c.mapped / RT_PAGE; /* the next try says why */
+		else if (err == -EEXIST)
+			done++;
+		else
+			return done ? (int64_t)done : err;
+	}
+	return (int64_t)done;
+}
+
+void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
+{
+	(void)mmu;
+	sys(SYS_madvise, addr, n * RT_PAGE, MADV_DONTNEED);
+}
+
+static int writeprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n, uint64_t mode)
+{
+	struct uffdio_writeprotect wp = { .range = { addr, n * RT_PAGE }, .mode = mode };
+	long err;
+
+	do {
+		err = sys(SYS_ioctl, mmu->fd, UFFDIO_WRITEPROTECT, &wp);
+	} while (err == -EAGAIN || err == -EINTR);
+	return (int)err;
+}
+
+int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
+{
+	return writeprotect(mmu, addr, n, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
+{
+	return writeprotect(mmu, addr, n, UFFDIO_WRITEPROTECT_MODE_DONTWAKE);
+}
+
+int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr)
+{
+	int64_t n = rt_mmu_map(mmu, addr, 1, false);
+
+	if (n < 0)
+		return (int)n;
+	int err = rt_mmu_unprotect(mmu, addr, 1);
+	if (err)
+		return err;
+	/* A write that changes nothing makes the kernel copy the page. It cannot
+	 * fault to us: the page is mapped, and the caller keeps it there. */
+	__atomic_fetch_or((uint8_t *)addr, 0, __ATOMIC_RELAXED);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sys.h - system calls made directly.
+ *
+ * `quire run` interposes libc's mmap, read, write and the rest; what the machine
+ * does for itself must not come back through there, and must not meet a
+ * cancellation point inside the fault handler. Each returns a value >= 0 or -errno.
+ */
+#ifndef RT_NATIVE_SYS_H
+#define RT_NATIVE_SYS_H
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* errno belongs to the interrupted program: keep it. */
+#define sys(...)                                                                                   \
+	({                                                                                         \
+		int saved_errno_ = errno;                                                          \
+		long ret_ = syscall(__VA_ARGS__);                                                  \
+		if (ret_ == -1)                                                                    \
+			ret_ = -errno;                                                             \
+		errno = saved_errno_;                                                              \
+		ret_;                                                                              \
+	})
+
+#endif

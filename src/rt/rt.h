@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rt.h - everything that the core may ask of a machine. This is all of it.
+ *
+ * Two machines keep this contract: rt/native (pthread, futex, liburcu,
+ * userfaultfd, io_uring) and rt/sim. The build chooses by include path: the
+ * types and the inline bodies come from rt_types.h, found there. The core names
+ * no machine, and a need it has is a line here, never an #ifdef there.
+ *
+ * Rules for the whole contract
+ *   - Functions that can fail return 0 or a count, or a negative errno.
+ *   - "May sleep" means the calling thread may be descheduled for I/O or
+ *     another thread. What does not say so does not sleep.
+ *   - Addresses of views are uint64_t in bytes; page counts and indices are in
+ *     pages of RT_PAGE bytes.
+ *   - Every function may be called from inside the fault handler.
+ */
+#ifndef RT_RT_H
+#define RT_RT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RT_PAGE_SHIFT 12
+#define RT_PAGE	      4096ull
+
+/* The memory orders of the operations below; each non-relaxed use names its partner. */
+enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
+
+#include "rt_types.h" /* struct rt_u32, rt_u64, rt_ptr, rt_lock, rt_object, rt_mmu, rt_ioq,
+			 rt_file, rt_thread, and the inline bodies */
+
+/* --- atomic: rt_load_u32(), rt_store_u32(), rt_cas_u32(), rt_add_u32() ... in rt_types.h.
+ * rt_cas_*(p, expected, new, order): true if *p was expected and is now new.
+ * rt_add_, rt_sub_, rt_or_, rt_and_: return the value before. */
+
+/* --- lock: not recursive; a waiter sleeps. Whether a holder may sleep for I/O is said
+ * where the lock is declared.
+ *   void rt_lock_init(struct rt_lock *); rt_lock(); bool rt_trylock(); rt_unlock();
+ *   void rt_lock_assert(struct rt_lock *)   - the caller, or anyone, holds it */
+
+/* --- wait: sleep on a word, as futex(2).
+ * rt_wait: if *word is still expected, sleep until a wake, timeout_ns (0: no limit),
+ *   or a reason of the machine's own: a return says nothing, look again.
+ *   Returns 0, or -EINTR when the thread was killed and should unwind.
+ * rt_wake: wake up to n sleepers. Order: everything before the wake is visible to
+ *   a thread that is woken by it. */
+int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns);
+void rt_wake(rt_u32 *word, unsigned n);
+bool rt_killed(void);
+void rt_relax(void);
+
+/* --- rcu: readers never block; synchronize may sleep, and waits for every section
+ * that was open at its start. Not from inside a section. */
+void rt_rcu_read_lock(void);
+void rt_rcu_read_unlock(void);
+void rt_rcu_synchronize(void);
+
+/* --- thread and clock */
+int rt_thread_start(struct rt_thread *t, void (*fn)(void *), void *arg, const char *name);
+void rt_thread_join(struct rt_thread *t);
+uint64_t rt_now_ns(void);
+
+/* --- memory of our own: zeroed pages, never managed memory. NULL if there is none. */
+void *rt_pages_alloc(size_t bytes);
+void rt_pages_free(void *p, size_t bytes);
+
+/* --- object: the memory that holds cached pages of one mapping. A page is either
+ * there (it has content and costs a frame) or not.
+ * fill:  make pages [index, index+n) be there with the content of buf.
+ * fetch: copy pages that are there to buf; a page that is not reads zero.
+ * drop:  pages are not there afterwards, nor mapped in any view.
+ * patch: change bytes of a page that is there.
+ * May sleep for memory. The caller orders fill, drop and rt_mmu_map of one page. */
+int rt_object_open(struct rt_object *o, uint64_t pages);
+void rt_object_close(struct rt_object *o);
+int rt_object_grow(struct rt_object *o, uint64_t pages);
+int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_t n);
+int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n);
+int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n);
+int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t len);
+
+/* --- mmu: views of objects at addresses that the program uses.
+ * open:  a range whose pages are all unmapped; every touch faults to us.
+ *   *addr: in, the wish (0: none) or the place (RT_VIEW_FIXED); out, the place.
+ * protect: rights of the range (RT_READ | RT_WRITE), mapped pages stay mapped.
+ * map:   map n pages from addr, which are there in the object, at once; wp: the
+ *   first write faults. Returns the pages mapped from the front (a page mapped
+ *   already counts and keeps its protection), or -errno if none:
+ *   -EFAULT the page is not there; -ENOENT the range is not a view; -EAGAIN try again.
+ * zap:   unmap; the pages stay in the object. No other thread uses an old
+ *   translation after it returned. A private copy is lost.
+ * wrprotect / unprotect: the next write faults / does not.
+ * own:   give the private view its own copy of a page that is there. */
+#define RT_READ	       1u
+#define RT_WRITE       2u
+#define RT_VIEW_FIXED  1u
+#define RT_VIEW_NOREPLACE 2u
+#define RT_VIEW_PRIVATE	4u
+int rt_mmu_open(struct rt_mmu *mmu);
+void rt_mmu_close(struct rt_mmu *mmu);
+int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64_t len,
+		 unsigned rights, unsigned flags, uint64_t *addr);
+void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
+int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights);
+/* move a private view with its copies; all else in it is unmapped afterwards. */
+int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to);
+int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp);
+void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
+int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
+int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
+int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr);
+
+/* --- file: where a store's bytes are. Offsets and lengths in bytes, buffers page
+ * aligned. Reads and writes may sleep, may be short, and may fail with any errno. */
+int rt_file_open(struct rt_file *f, int handle, bool writable, bool direct);
+void rt_file_close(struct rt_file *f);
+int64_t rt_file_size(struct rt_file *f);
+int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off);
+int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t off);
+int rt_file_sync(struct rt_file *f);
+int rt_file_reserve(struct rt_file *f, uint64_t off, uint64_t len);
+/* rt_file_trim - let the machine forget copies it may keep of the range. */
+void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len);
+
+/* --- io queue: reads and writes that run meanwhile. submit does not sleep for the
+ * I/O; done(req) runs later on a thread of the machine's own, once per request, in
+ * any order. req->res: bytes, or -errno. */
+struct rt_io {
+	struct rt_file *file;
+	void *buf;
+	size_t len;
+	uint64_t off;
+	bool write;
+	int64_t res;
+	void (*done)(struct rt_io *io);
+};
+int rt_ioq_open(struct rt_ioq *q);
+void rt_ioq_close(struct rt_ioq *q); /* after the last done() */
+void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io);
+
+/* --- failure: say where and stop. */
+_Noreturn void rt_panic(const char *file, int line, const char *what);
+
+#define ASSERT(c)                                                                                  \
+	do {                                                                                       \
+		if (!(c))                                                                          \
+			rt_panic(__FILE__, __LINE__, #c);                                          \
+	} while (0)
+
+/* COVER(name) marks a rare branch; a machine that searches schedules counts them. */
+#ifndef RT_COVER
+#define RT_COVER(name) ((void)0)
+#endif
+#define COVER(name) RT_COVER(#name)
+
+#endif
