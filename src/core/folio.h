@@ -55,7 +55,7 @@ struct folio {
 	uint64_t index;		    /* (F,S) first page, a multiple of 2^order */
 	struct list_node lru;	    /* (L) empty while isolated */
 	struct folio *dirty_next;   /* (D) */
-	uint64_t dirty_map;	    /* (F) which 64ths (or pages) are dirty */
+	uint64_t dirty_map;	    /* (F) which 64ths (or pages) are dirty; last: see slab.h */
 };
 
 static inline unsigned folio_order(const struct folio *f)

@@ -103,6 +103,8 @@ static int open_memory(struct mm *mm, uint64_t budget)
 	slab_init(&mm->nodes, mm, sizeof(struct radix_node), 64 << 10);
 	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 64 << 10);
 	slab_init(&mm->vmas, mm, sizeof(struct vma), 64 << 10);
+	mm->nodes.beside_bytes = CONFIG_HW_NODE_BYTES;
+	mm->tables_slab.beside_bytes = CONFIG_HW_TABLE_BYTES;
 	radix_init(&mm->tables, &mm->nodes);
 	rt_lock_init(&mm->tables_lock);
 	waitq_init(&mm->waitq);

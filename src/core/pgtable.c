@@ -46,8 +46,6 @@ struct ptable *ptable_get(struct mm *mm, uint64_t addr)
 	if (fresh) {
 		COVER(ptable_race_lost);
 		slab_free(&mm->tables_slab, fresh);
-	} else {
-		mm_charge_metadata(mm, CONFIG_HW_TABLE_BYTES);
 	}
 	return t;
 }
@@ -68,7 +66,6 @@ void pgtable_free(struct mm *mm, uint64_t start, uint64_t end)
 			radix_store(&mm->tables, keys[i], 1, NULL);
 			rt_unlock(&mm->tables_lock);
 			slab_free(&mm->tables_slab, t);
-			mm_uncharge_metadata(mm, CONFIG_HW_TABLE_BYTES);
 		}
 		key = keys[n - 1] + 1;
 	}

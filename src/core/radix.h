@@ -27,6 +27,7 @@ struct radix_node {
 	rt_u32 shift; /* key bits below a slot of this node */
 	uint32_t used; /* writer only */
 	rt_ptr slot[RADIX_SLOTS];
+	void *free_link; /* the slab's */
 };
 
 struct radix {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* slab.c - see slab.h. The free list runs through the last word of an object, so
- * that a stale reader's fields (locks, counts, identity) are never overwritten. */
+/* slab.c - see slab.h. */
 #include "core/slab.h"
 
 #include "core/mm.h"
@@ -15,8 +14,9 @@ static void **link_of(struct slab *s, void *object)
 void slab_init(struct slab *s, struct mm *mm, size_t object_bytes, size_t chunk_bytes)
 {
 	s->mm = mm;
-	s->object_bytes = (object_bytes + sizeof(void *) + 63) & ~(size_t)63;
+	s->object_bytes = (object_bytes + 15) & ~(size_t)15;
 	s->chunk_bytes = chunk_bytes;
+	s->beside_bytes = 0;
 	rt_lock_init(&s->lock);
 	s->free = NULL;
 	s->chunks = NULL;
@@ -60,6 +60,8 @@ void *slab_alloc(struct slab *s)
 		s->free = *link_of(s, object);
 	}
 	rt_unlock(&s->lock);
+	if (object && s->beside_bytes)
+		mm_charge_metadata(s->mm, s->beside_bytes);
 	return object;
 }
 
@@ -69,4 +71,6 @@ void slab_free(struct slab *s, void *object)
 	*link_of(s, object) = s->free;
 	s->free = object;
 	rt_unlock(&s->lock);
+	if (s->beside_bytes)
+		mm_uncharge_metadata(s->mm, s->beside_bytes);
 }

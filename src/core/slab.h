@@ -7,6 +7,9 @@
  * a node) that may be another one, takes a reference, and re-checks identity. That
  * is what lets the page cache be read without a lock.
  *
+ * The free list runs through the last word of an object: nothing that a stale reader
+ * looks at (locks, counts, identity) may be there.
+ *
  * Field key: (c) constant   (L) lock
  */
 #ifndef CORE_SLAB_H
@@ -20,6 +23,7 @@ struct slab {
 	struct mm *mm;	      /* (c) is charged for the chunks */
 	size_t object_bytes;  /* (c) */
 	size_t chunk_bytes;   /* (c) */
+	size_t beside_bytes;  /* (c) that the machine pays for each object in use */
 	struct rt_lock lock;
 	void *free;	      /* (L) linked through their last 8 bytes */
 	void *chunks;	      /* (L) linked through their first 8 bytes */
