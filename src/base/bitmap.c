@@ -21,11 +21,16 @@ void bitmap_clear_run(uint64_t *map, size_t first, size_t n)
 
 size_t bitmap_find_run(const uint64_t *map, size_t nbits, size_t n)
 {
+	return bitmap_find_run_from(map, nbits, 0, n);
+}
+
+size_t bitmap_find_run_from(const uint64_t *map, size_t nbits, size_t first, size_t n)
+{
 	size_t run = 0;
 
 	if (n == 0 || n > nbits)
 		return BITMAP_NONE;
-	for (size_t i = 0; i < nbits; i++) {
+	for (size_t i = first; i < nbits; i++) {
 		if (i % 64 == 0 && map[i / 64] == UINT64_MAX) {
 			run = 0;
 			i += 63;

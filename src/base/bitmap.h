@@ -22,6 +22,8 @@ void bitmap_clear_run(uint64_t *map, size_t first, size_t n);
 /* bitmap_find_run - the first of n clear bits in a row below nbits, or BITMAP_NONE. */
 size_t bitmap_find_run(const uint64_t *map, size_t nbits, size_t n);
 
+/* bitmap_find_run_from - the same, from bit `first` on. */
+size_t bitmap_find_run_from(const uint64_t *map, size_t nbits, size_t first, size_t n);
 /* bitmap_find_last - the last clear bit below nbits, or BITMAP_NONE. */
 size_t bitmap_find_last(const uint64_t *map, size_t nbits);
 

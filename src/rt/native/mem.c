@@ -8,21 +8,105 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/bitmap.h"
 #include "rt/rt.h"
 #include "rt/native/sys.h"
 
+/*
+ * Our own pages come from arenas that are reserved whole: a program may unmap a range
+ * and map it again with MAP_FIXED, and nothing of ours may have moved into the hole
+ * meanwhile. (The first version let the kernel choose each time; test/regress has the
+ * story.)
+ */
+#define ARENA_BYTES (1ull << 30)
+#define ARENAS	    256
+
+struct arena {
+	char *base;
+	uint64_t *map; /* taken pages; the first pages of the arena itself */
+	size_t pages, free, hint;
+};
+
+static struct arena arenas[ARENAS];
+static struct rt_lock arenas_lock;
+
+static bool arena_open(struct arena *a, size_t pages)
+{
+	size_t map_pages = (BITMAP_WORDS(pages) * 8 + RT_PAGE - 1) / RT_PAGE;
+
+	pages += map_pages;
+	if (pages < ARENA_BYTES / RT_PAGE)
+		pages = ARENA_BYTES / RT_PAGE;
+	map_pages = (BITMAP_WORDS(pages) * 8 + RT_PAGE - 1) / RT_PAGE;
+	long p = sys(SYS_mmap, NULL, pages * RT_PAGE, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+	if (p < 0 && p > -4096)
+		return false;
+	if (sys(SYS_mprotect, p, map_pages * RT_PAGE, PROT_READ | PROT_WRITE) != 0) {
+		sys(SYS_munmap, p, pages * RT_PAGE);
+		return false;
+	}
+	*a = (struct arena){ .base = (char *)p, .map = (uint64_t *)p, .pages = pages,
+			     .free = pages - map_pages, .hint = map_pages };
+	bitmap_set_run(a->map, 0, map_pages);
+	return true;
+}
+
+static void *arena_take(struct arena *a, size_t pages)
+{
+	size_t at;
+
+	if (a->free < pages)
+		return NULL;
+	/* Freed pages are found by the hint's fall; most often the rest is empty. */
+	at = bitmap_find_run_from(a->map, a->pages, a->hint, pages);
+	if (at == BITMAP_NONE ||
+	    sys(SYS_mprotect, a->base + at * RT_PAGE, pages * RT_PAGE, PROT_READ | PROT_WRITE) != 0)
+		return NULL;
+	bitmap_set_run(a->map, at, pages);
+	a->free -= pages;
+	if (at == a->hint)
+		a->hint = at + pages;
+	return a->base + at * RT_PAGE;
+}
+
 void *rt_pages_alloc(size_t bytes)
 {
-	long p = sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0L);
+	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
+	void *p = NULL;
 
-	return p < 0 && p > -4096 ? NULL : (void *)p;
+	rt_lock(&arenas_lock);
+	for (int i = 0; i < ARENAS && !p; i++) {
+		if (!arenas[i].base && !arena_open(&arenas[i], pages))
+			break;
+		p = arena_take(&arenas[i], pages);
+	}
+	rt_unlock(&arenas_lock);
+	return p;
 }
 
 void rt_pages_free(void *p, size_t bytes)
 {
-	if (p)
-		sys(SYS_munmap, p, bytes);
+	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
+
+	if (!p)
+		return;
+	rt_lock(&arenas_lock);
+	for (int i = 0; i < ARENAS && arenas[i].base; i++) {
+		struct arena *a = &arenas[i];
+		size_t at = (size_t)((char *)p - a->base) / RT_PAGE;
+		if ((char *)p < a->base || at >= a->pages)
+			continue;
+		/* The next owner finds zeros; until then a touch is SIGSEGV. */
+		sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTNEED);
+		sys(SYS_mprotect, p, pages * RT_PAGE, PROT_NONE);
+		bitmap_clear_run(a->map, at, pages);
+		a->free += pages;
+		if (at < a->hint)
+			a->hint = at;
+		break;
+	}
+	rt_unlock(&arenas_lock);
 }
 
 void rt_panic(const char *file, int line, const char *what)
