@@ -91,17 +91,27 @@ int filemap_add(struct mapping *m, uint64_t index, unsigned order, uint32_t extr
 	return 0;
 }
 
-int filemap_fill(struct mapping *m, struct folio *f, void *buf, int64_t got)
+/* How much of what the store gave is the file's, or -errno. */
+static int64_t valid_bytes(struct mapping *m, struct folio *f, int64_t got)
 {
-	uint64_t bytes = folio_pages(f) * RT_PAGE, start = f->index * RT_PAGE;
-	uint64_t size = rt_load_u64(&m->size, RT_ACQUIRE);
+	uint64_t start = f->index * RT_PAGE, size = rt_load_u64(&m->size, RT_ACQUIRE);
 
 	if (got < 0)
-		return (int)got;
+		return got;
 	if (got == 0 && start < size)
 		return -ENXIO; /* truncated from outside: the pager will notice too */
 	if (start + (uint64_t)got > size) /* the file has more than we know of: not yet */
-		got = size > start ? (int64_t)(size - start) : 0;
+		return size > start ? (int64_t)(size - start) : 0;
+	return got;
+}
+
+int filemap_fill(struct mapping *m, struct folio *f, void *buf, int64_t got)
+{
+	uint64_t bytes = folio_pages(f) * RT_PAGE;
+
+	got = valid_bytes(m, f, got);
+	if (got < 0)
+		return (int)got;
 	if ((uint64_t)got < bytes)
 		memset((char *)buf + got, 0, bytes - (uint64_t)got);
 	int err = rt_object_fill(&m->object, f->index, buf, folio_pages(f));
@@ -113,13 +123,20 @@ int filemap_fill(struct mapping *m, struct folio *f, void *buf, int64_t got)
 int filemap_read(struct mapping *m, struct folio *f)
 {
 	struct mm *mm = m->mm;
-	void *buf = bounce_get_page(&mm->bounce);
+	char *page = rt_object_window(&m->object, f->index);
 
 	ASSERT(folio_test(f, FOLIO_LOCKED));
 	ASSERT(folio_order(f) == 0);
-	int64_t got = m->store->ops->read(m->store, buf, RT_PAGE, f->index * RT_PAGE);
-	int err = filemap_fill(m, f, buf, got);
-	bounce_put(&mm->bounce, buf, 1);
+	/* Into the page itself: no copy, and no lock of the object's that all share. */
+	int64_t got = m->store->ops->read(m->store, page, RT_PAGE, f->index * RT_PAGE);
+	int err = 0;
+	got = valid_bytes(m, f, got);
+	if (got < 0)
+		err = (int)got;
+	else if ((uint64_t)got < RT_PAGE)
+		memset(page + got, 0, RT_PAGE - (uint64_t)got);
+	if (!err)
+		folio_set(f, FOLIO_UPTODATE);
 	stat_inc(mm, reads);
 	if (got > 0)
 		stat_add(mm, read_bytes, RT_PAGE);

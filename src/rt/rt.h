@@ -72,6 +72,10 @@ void rt_pages_free(void *p, size_t bytes);
  * fetch: copy pages that are there to buf; a page that is not reads zero.
  * drop:  pages are not there afterwards, nor mapped in any view.
  * patch: change bytes of a page that is there.
+ * window: a buffer that is the page itself: once something was written there the page
+ *   is there, with that content (and zeros). Valid until the object is closed.
+ * window_zap: pages of the range cost nothing any more for having been written through
+ *   the window (a drop of such a page is dear otherwise). Transfers may be under way.
  * May sleep for memory. The caller orders fill, drop and rt_mmu_map of one page. */
 int rt_object_open(struct rt_object *o, uint64_t pages);
 void rt_object_close(struct rt_object *o);
@@ -80,6 +84,8 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n);
 int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n);
 int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t len);
+void *rt_object_window(struct rt_object *o, uint64_t index);
+void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n);
 
 /* --- mmu: views of objects at addresses that the program uses.
  * open:  a range whose pages are all unmapped; every touch faults to us.

@@ -126,8 +126,7 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 
 	if (fd < 0)
 		return (int)fd;
-	o->fd = (int)fd;
-	rt_store_u64(&o->pages, 0, RT_RELAXED);
+	*o = (struct rt_object){ .fd = (int)fd };
 	int err = rt_object_grow(o, pages);
 	if (err)
 		rt_object_close(o);
@@ -136,21 +135,77 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 
 void rt_object_close(struct rt_object *o)
 {
+	void *window = rt_load_ptr(&o->window, RT_RELAXED);
+
+	if (window)
+		sys(SYS_munmap, window, rt_load_u64(&o->window_pages, RT_RELAXED) * RT_PAGE);
+	for (int i = 0; i < o->old_windows; i++)
+		sys(SYS_munmap, o->old_window[i], o->old_pages[i] * RT_PAGE);
 	sys(SYS_close, o->fd);
 	o->fd = -1;
 }
 
-int rt_object_grow(struct rt_object *o, uint64_t pages)
+/* A window over twice what there is: a file that grows seldom needs another. The old
+ * one stays for the transfers that use it. Needs: o->grow_lock. */
+static int window_grow(struct rt_object *o, uint64_t pages)
+{
+	uint64_t old = rt_load_u64(&o->window_pages, RT_RELAXED);
+
+	if (pages <= old)
+		return 0;
+	if (o->old_windows == 40)
+		return -ENOMEM;
+	pages = pages * 2 > 4096 ? pages * 2 : 4096;
+	long p = sys(SYS_mmap, NULL, pages * RT_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE, o->fd, 0L);
+	if (p < 0 && p > -4096)
+		return (int)p;
+	sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTFORK);
+	if (old > 0) {
+		o->old_window[o->old_windows] = rt_load_ptr(&o->window, RT_RELAXED);
+		o->old_pages[o->old_windows++] = old;
+	}
+	rt_store_u64(&o->window_pages, pages, RT_RELAXED);
+	rt_store_ptr(&o->window, (void *)p, RT_RELEASE);
+	return 0;
+}
+
+static int grow_locked(struct rt_object *o, uint64_t pages)
 {
 	if (pages <= rt_load_u64(&o->pages, RT_RELAXED))
 		return 0;
+	long err = sys(SYS_ftruncate, o->fd, pages * RT_PAGE);
+	if (!err)
+		err = window_grow(o, pages);
+	if (!err)
+		rt_store_u64(&o->pages, pages, RT_RELEASE);
+	return (int)err;
+}
+
+int rt_object_grow(struct rt_object *o, uint64_t pages)
+{
+	if (pages <= rt_load_u64(&o->pages, RT_ACQUIRE))
+		return 0;
 	if (pages > INT64_MAX / RT_PAGE)
 		return -EOVERFLOW;
-	long err = sys(SYS_ftruncate, o->fd, pages * RT_PAGE);
-	if (err)
-		return (int)err;
-	rt_store_u64(&o->pages, pages, RT_RELAXED);
-	return 0;
+	rt_lock(&o->grow_lock);
+	int err = grow_locked(o, pages);
+	rt_unlock(&o->grow_lock);
+	return err;
+}
+
+void *rt_object_window(struct rt_object *o, uint64_t index)
+{
+	return (char *)rt_load_ptr(&o->window, RT_ACQUIRE) + index * RT_PAGE;
+}
+
+void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n)
+{
+	uint64_t pages = rt_load_u64(&o->window_pages, RT_RELAXED);
+
+	if (index < pages)
+		sys(SYS_madvise, (char *)rt_load_ptr(&o->window, RT_ACQUIRE) + index * RT_PAGE,
+		    (n < pages - index ? n : pages - index) * RT_PAGE, MADV_DONTNEED);
 }
 
 /* All of [buf, buf+len) to or from byte `at`, over short counts and EINTR. */
