@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,6 +147,30 @@ static int check_request(struct request *r)
 }
 
 /*
+ * Opening takes SIGBUS over and unblocks it, both of which the program would
+ * inherit in place of what our caller has set.
+ */
+static int try_open(const struct quire_options *o)
+{
+	struct sigaction action;
+	sigset_t mask;
+	struct quire *q;
+	int code = 0;
+
+	sigaction(SIGBUS, NULL, &action);
+	sigprocmask(SIG_SETMASK, NULL, &mask);
+	q = quire_open(o);
+	if (!q && errno == EINVAL)
+		code = complain(&run_command, "%s", quire_error());
+	else if (!q)
+		code = fail(&run_command, EXIT_QUIRE, "%s", quire_error());
+	quire_close(q);
+	sigaction(SIGBUS, &action, NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	return code;
+}
+
+/*
  * What the kernel refuses, in one line. Then the proof: a quire like the one the
  * program will have, which also finds what is wrong in the options.
  */
@@ -153,7 +178,6 @@ static int check_host(const char *memory, const char *opts)
 {
 	struct quire_options o = { .size = sizeof(o), .opts = opts };
 	struct quire_probe probe = { .size = sizeof(probe) };
-	struct quire *q;
 	const char *why;
 
 	if (quire_probe(&probe))
@@ -163,13 +187,7 @@ static int check_host(const char *memory, const char *opts)
 	if (why)
 		return fail(&run_command, EXIT_QUIRE, "%s (see `quire doctor`)", why);
 	config_size("--memory", memory, &o.memory, NULL, 0);
-	q = quire_open(&o);
-	if (!q && errno == EINVAL)
-		return complain(&run_command, "%s", quire_error());
-	if (!q)
-		return fail(&run_command, EXIT_QUIRE, "%s", quire_error());
-	quire_close(q);
-	return 0;
+	return try_open(&o);
 }
 
 /* ---- the program ---- */

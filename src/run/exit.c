@@ -16,6 +16,7 @@
 #include <stdarg.h>
 
 #include "run/gate.h"
+#include "run/mask.h"
 #include "run/real.h"
 
 extern char **environ;
@@ -40,10 +41,23 @@ static void __attribute__((constructor)) watch_quick_exit(void)
 	at_quick_exit(leave);
 }
 
-WRAP int execve(const char *path, char *const argv[], char *const env[])
+static void become(void)
 {
 	gate_flush();
-	return REAL(execve)(path, argv, env);
+	mask_hand_on();
+}
+
+static int stayed(void)
+{
+	mask_take_back();
+	return -1;
+}
+
+WRAP int execve(const char *path, char *const argv[], char *const env[])
+{
+	become();
+	REAL(execve)(path, argv, env);
+	return stayed();
 }
 
 WRAP int execv(const char *path, char *const argv[])
@@ -53,8 +67,9 @@ WRAP int execv(const char *path, char *const argv[])
 
 WRAP int execvpe(const char *file, char *const argv[], char *const env[])
 {
-	gate_flush();
-	return REAL(execvpe)(file, argv, env);
+	become();
+	REAL(execvpe)(file, argv, env);
+	return stayed();
 }
 
 WRAP int execvp(const char *file, char *const argv[])
@@ -64,14 +79,16 @@ WRAP int execvp(const char *file, char *const argv[])
 
 WRAP int fexecve(int fd, char *const argv[], char *const env[])
 {
-	gate_flush();
-	return REAL(fexecve)(fd, argv, env);
+	become();
+	REAL(fexecve)(fd, argv, env);
+	return stayed();
 }
 
 WRAP int execveat(int dir, const char *path, char *const argv[], char *const env[], int flags)
 {
-	gate_flush();
-	return REAL(execveat)(dir, path, argv, env, flags);
+	become();
+	REAL(execveat)(dir, path, argv, env, flags);
+	return stayed();
 }
 
 /* Number of arguments up to the NULL, which is counted too. */

@@ -316,12 +316,33 @@ WRAP int epoll_pwait2(int fd, struct epoll_event *events, int n, const struct ti
 	return REAL(epoll_pwait2)(fd, events, n, timeout, without(set, &copy));
 }
 
-void mask_start(void)
+static void change_bus(int how, sigset_t *old)
 {
-	sigset_t bus, old;
+	sigset_t bus;
+	int saved = errno;
 
 	sigemptyset(&bus);
 	sigaddset(&bus, SIGBUS);
-	if (!REAL(pthread_sigmask)(SIG_UNBLOCK, &bus, &old))
-		blocked = sigismember(&old, SIGBUS) == 1;
+	REAL(pthread_sigmask)(how, &bus, old);
+	errno = saved;
+}
+
+void mask_hand_on(void)
+{
+	if (blocked)
+		change_bus(SIG_BLOCK, NULL);
+}
+
+void mask_take_back(void)
+{
+	if (blocked)
+		change_bus(SIG_UNBLOCK, NULL);
+}
+
+void mask_start(void)
+{
+	sigset_t old;
+
+	change_bus(SIG_UNBLOCK, &old);
+	blocked = sigismember(&old, SIGBUS) == 1;
 }

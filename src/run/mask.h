@@ -17,6 +17,13 @@
 #ifndef QUIRE_RUN_MASK_H
 #define QUIRE_RUN_MASK_H
 
+/*
+ * mask_hand_on - for exec(): the next program inherits what this one has set.
+ * mask_take_back - when exec() has failed.
+ */
+void mask_hand_on(void);
+void mask_take_back(void);
+
 /* mask_start - from the constructor: adopt the mask that exec() left us. */
 void mask_start(void);
 
