@@ -123,7 +123,7 @@ bool range_next(uintptr_t start, uintptr_t end, uintptr_t *from, uintptr_t *to)
 {
 	size_t i = first_after(start);
 
-	if (i == count || ranges[i].start >= end)
+	if (start >= end || i == count || ranges[i].start >= end)
 		return false;
 	*from = ranges[i].start > start ? ranges[i].start : start;
 	*to = ranges[i].end < end ? ranges[i].end : end;
