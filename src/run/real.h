@@ -35,8 +35,12 @@
 
 _Static_assert(sizeof(off_t) == 8, "the *64 names are aliases");
 
-#define WRAP            __attribute__((visibility("default")))
+#define WRAP __attribute__((visibility("default")))
+#if __has_attribute(copy) /* gcc wants the other's attributes repeated */
 #define ALIAS(name, of) WRAP __typeof__(name) name __attribute__((alias(#of), copy(of)))
+#else
+#define ALIAS(name, of) WRAP __typeof__(name) name __attribute__((alias(#of)))
+#endif
 
 /* clang-format off */
 
