@@ -15,7 +15,7 @@
 #include <time.h>
 
 /* A test that takes longer hangs: the slowest takes a few seconds under ASan. */
-#define TEST_SECONDS_MAX 120
+static int test_seconds_max = 120;
 
 /* ---- one test, one process ---- */
 
@@ -55,7 +55,7 @@ static void hang_dump(pid_t pid)
 {
 	char cmd[512];
 
-	fprintf(stderr, "no end after %d s; threads of %d:\n", TEST_SECONDS_MAX, (int)pid);
+	fprintf(stderr, "no end after %d s; threads of %d:\n", test_seconds_max, (int)pid);
 	snprintf(cmd, sizeof(cmd),
 		 "for t in /proc/%d/task/*; do echo \"${t##*/} $(cat $t/comm) "
 		 "$(cat $t/wchan) $(cat $t/syscall)\"; done >&2 2>/dev/null; "
@@ -94,7 +94,7 @@ static bool wait_limited(pid_t pid, int *status)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	bool ended = fd < 0 || poll(&p, 1, TEST_SECONDS_MAX * 1000) == 1;
+	bool ended = fd < 0 || poll(&p, 1, test_seconds_max * 1000) == 1;
 
 	if (!ended)
 		hang_dump(pid);
@@ -152,7 +152,7 @@ static bool test_run(const struct CMUnitTest *test, int number)
 	if (failed) {
 		print_comment(out);
 		if (!ended)
-			printf("# hang: killed after %d s\n", TEST_SECONDS_MAX);
+			printf("# hang: killed after %d s\n", test_seconds_max);
 		else if (WIFSIGNALED(status))
 			printf("# killed by signal %d (%s)\n", WTERMSIG(status),
 			       strsignal(WTERMSIG(status)));
@@ -175,10 +175,13 @@ static bool wanted(const char *name, int argc, char **argv)
 int h_main(const struct CMUnitTest *tests, size_t n, int argc, char **argv)
 {
 	const char *alone = getenv("QUIRE_TEST_FORK");
+	const char *seconds = getenv("QUIRE_TEST_SECONDS");
 	bool here = alone && strcmp(alone, "0") == 0;
 	int number = 0, failed = 0;
 	size_t i;
 
+	if (seconds)
+		test_seconds_max = atoi(seconds);
 	for (i = 0; i < n; i++)
 		number += wanted(tests[i].name, argc, argv);
 	if (here) {

@@ -16,7 +16,8 @@
  *
  * argv: parts of names; without any, all tests. Environment: QUIRE_TEST_DIR
  * (where the directories are made), QUIRE_TEST_RETRY (P0..P4, for h_open),
- * QUIRE_TEST_FORK=0 (no process per test, for a debugger).
+ * QUIRE_TEST_FORK=0 (no process per test, for a debugger; name one test),
+ * QUIRE_TEST_SECONDS (how long a test may take; 120).
  *
  * Only the main thread may use cmocka's asserts and h_*() that fail by them;
  * other threads use CHECK, which says where and aborts.

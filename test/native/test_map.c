@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 
@@ -294,9 +295,11 @@ static void fixed_into_the_free(void **state)
 {
 	struct quire *q = h_open(H_BUDGET, NULL);
 	int fd = h_file("f", MIB, 1);
-	uint8_t *m = mmap(NULL, MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p;
+	uint8_t *m = mmap(NULL, 1024 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *p;
 
-	assert_ok(munmap(m, MIB));
+	/* In the middle of a large hole: what else is mapped meanwhile goes to its end. */
+	assert_ok(munmap(m, 1024 * MIB));
+	m += 512 * MIB;
 	p = quire_mmap(q, m, MIB, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	assert_ptr_equal(p, m);
 	assert_pattern(p, MIB, 1, 0);
@@ -360,9 +363,10 @@ static void reserve_allocates_blocks(void **state)
 	struct quire *q = h_open(H_BUDGET, NULL);
 	int fd = h_sparse("f", 4 * MIB);
 	uint8_t *p = h_map(q, 4 * MIB, RW, MAP_SHARED | QUIRE_MAP_RESERVE, fd, 0);
+	struct stat st;
 
-	/* No hole is left: SEEK_HOLE finds the end of the file only. */
-	assert_int_equal(lseek(fd, 0, SEEK_HOLE), 4 * MIB);
+	assert_ok(fstat(fd, &st));
+	assert_true((uint64_t)st.st_blocks * 512 >= 4 * MIB);
 	assert_all(p, 4 * MIB, 0);
 	assert_ok(quire_close(q));
 }
@@ -375,10 +379,10 @@ static void wrong_arguments(void **state)
 	assert_map_errno(quire_mmap(q, NULL, 0, PROT_READ, MAP_SHARED, fd, 0), EINVAL);
 	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, 0, fd, 0), EINVAL);
 	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED, fd, 100), EINVAL);
-	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED, fd, -(off_t)PAGE), EINVAL);
+	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED, fd, -(off_t)PAGE),
+			 EOVERFLOW);
 	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0),
 			 EINVAL);
-	assert_map_errno(quire_mmap(q, NULL, MIB, 0x1000, MAP_SHARED, fd, 0), EINVAL);
 	assert_map_errno(quire_mmap(q, (void *)4097, MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0),
 			 EINVAL);
 	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, fd, 0),

@@ -85,6 +85,26 @@ static void far_keys(void **state)
 	assert_int_equal(pool_live, 0);
 }
 
+/* What is not there costs nothing: a walk over all keys steps over empty nodes. */
+static void gang_over_everything(void **state)
+{
+	uint64_t keys[4];
+	struct radix r;
+	void *values[4];
+
+	pool_reset();
+	radix_init(&r, NULL);
+	assert_int_equal(radix_gang(&r, 0, UINT64_MAX, values, keys, 4), 0);
+	assert_int_equal(radix_store(&r, 5, 1, value_of(5, 1)), 0);
+	assert_int_equal(radix_store(&r, 1ull << 50, 1, value_of(6, 1)), 0);
+	assert_int_equal(radix_gang(&r, 0, UINT64_MAX, values, keys, 4), 2);
+	assert_int_equal(keys[0], 5);
+	assert_int_equal(keys[1], 1ull << 50);
+	assert_ptr_equal(values[1], value_of(6, 1));
+	assert_int_equal(radix_gang(&r, 6, 1ull << 50, values, keys, 4), 0);
+	assert_int_equal(radix_gang(&r, (1ull << 50) + 1, UINT64_MAX, values, keys, 4), 0);
+}
+
 #define KEYS 9000
 
 static void as_an_array(void **state)
@@ -235,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_has_nothing),
 		cmocka_unit_test(far_keys),
+		cmocka_unit_test(gang_over_everything),
 		cmocka_unit_test(as_an_array),
 		cmocka_unit_test(no_memory_changes_nothing),
 		cmocka_unit_test(readers_without_a_lock),
