@@ -267,6 +267,14 @@ struct quire_stats h_stats(struct quire *q)
 	return s;
 }
 
+void h_msync_healed(struct quire *q, void *p, size_t len, int error)
+{
+	if (quire_msync(q, p, len, MS_SYNC) == 0)
+		return;
+	assert_int_equal(errno, error);
+	assert_ok(quire_msync(q, p, len, MS_SYNC));
+}
+
 /* ---- the pattern ---- */
 
 uint64_t h_word(uint64_t seed, uint64_t offset)

@@ -92,6 +92,12 @@ struct quire *h_open(uint64_t memory, const char *opts);
 /* Map all of [off, off+len) of fd, or fail the test. */
 void *h_map(struct quire *q, size_t len, int prot, int flags, int fd, off_t off);
 struct quire_stats h_stats(struct quire *q);
+/*
+ * msync after the cause of a failing write has gone. The first call may still
+ * report a write-back that failed in the background, with that errno; the next
+ * must succeed.
+ */
+void h_msync_healed(struct quire *q, void *p, size_t len, int error);
 
 /* ---- files whose every word says where it belongs ---- */
 

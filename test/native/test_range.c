@@ -84,12 +84,15 @@ static void munmap_leaves_foreign_memory(void **state)
 {
 	struct quire *q = h_open(H_BUDGET, NULL);
 	int fd = h_file("f", MIB, 1);
-	/* [ours, somebody's, ours] at neighbouring addresses. */
-	uint8_t *m = mmap(NULL, 3 * MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* [ours, somebody's, ours] at neighbouring addresses, far from where the next
+	 * mapping of anybody would go. */
+	uint8_t *hole =
+		mmap(NULL, 1024 * MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *m = hole + 512 * MIB;
 
 	memset(m + MIB, 0x3d, MIB);
-	assert_ok(munmap(m, MIB));
-	assert_ok(munmap(m + 2 * MIB, MIB));
+	assert_ok(munmap(hole, 513 * MIB));
+	assert_ok(munmap(m + 2 * MIB, 510 * MIB));
 	assert_ptr_equal(quire_mmap(q, m, MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0), m);
 	assert_ptr_equal(quire_mmap(q, m + 2 * MIB, MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0),
 			 m + 2 * MIB);
