@@ -48,6 +48,8 @@ static struct quire *quire_at(uintptr_t addr)
 
 	rt_rcu_read_lock();
 	for (unsigned at = 0; !found && (q = registry_next(&at)) != NULL;) {
+		if (q->child)
+			continue; /* the parent's: an address of ours may be there now */
 		struct vma *v = vma_find(&q->mm, addr);
 		if (v && addr >= v->start)
 			found = q;
@@ -91,7 +93,7 @@ enum rt_fault_verdict api_fault(uintptr_t addr, bool write)
 	struct quire *q = quire_at(addr);
 	struct fault_error e;
 
-	if (!q || q->child)
+	if (!q)
 		return unknown_address(addr);
 	switch (mm_fault(&q->mm, addr, write, 0, &e)) {
 	case FAULT_END_DONE:

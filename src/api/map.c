@@ -65,7 +65,7 @@ static int check_map(const void *addr, size_t len, int prot, int flags, uint64_t
 
 	if (len == 0)
 		return fail(EINVAL, "quire_mmap: length 0");
-	if (off % RT_PAGE)
+	if (off % RT_PAGE || off > INT64_MAX)
 		return fail(EINVAL, "quire_mmap: offset %llu is not a multiple of the page size",
 			    (unsigned long long)off);
 	if (prot & ~(PROT_READ | PROT_WRITE))
@@ -105,8 +105,10 @@ static void *map_store(struct quire *q, struct store *store, void *addr, size_t 
 
 	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
 		at &= ~(RT_PAGE - 1);
+	/* A view can be made writable later only if what it was opened with can write. */
+	bool may_write = (flags & MAP_TYPE) == MAP_PRIVATE || store->writable;
 	int err = mm_map(&q->mm, store, off / RT_PAGE, round_up(len), rights_of(prot),
-			 view_flags(flags), &at);
+			 view_flags(flags) | (may_write ? RT_VIEW_MAY_WRITE : 0), &at);
 	if (err)
 		return fail_ptr(-err, "quire_mmap: %s", strerror(-err));
 	if (flags & MAP_POPULATE && prot != PROT_NONE)
@@ -118,13 +120,13 @@ static int check_file(int fd, int prot, int flags, struct stat *st, bool *writab
 {
 	int mode = fcntl(fd, F_GETFL);
 
-	if (mode < 0 || fstat(fd, st) != 0)
+	if (mode < 0 || mode & O_PATH || fstat(fd, st) != 0)
 		return fail(EBADF, "quire_mmap: descriptor %d is not open", fd);
 	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
 		return fail(ENODEV, "quire_mmap: descriptor %d is neither a file nor a block device",
 			    fd);
 	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
-	if ((mode & O_ACCMODE) == O_WRONLY || mode & O_PATH)
+	if ((mode & O_ACCMODE) == O_WRONLY)
 		return fail(EACCES, "quire_mmap: descriptor %d is not open for reading", fd);
 	*writable = (mode & O_ACCMODE) == O_RDWR && shared;
 	if (shared && prot & PROT_WRITE && !*writable)
@@ -165,6 +167,8 @@ void *quire_mmap_store(struct quire *q, void *addr, size_t len, int prot, int fl
 		return fail_ptr(EINVAL, "quire_mmap_store: no read function, or size not set");
 	if (prot & PROT_WRITE && (flags & MAP_TYPE) != MAP_PRIVATE && !ops->write)
 		return fail_ptr(EACCES, "quire_mmap_store: the store has no write function");
+	if (check_size(ops, ops->size, sizeof(*ops)) != 0)
+		return MAP_FAILED;
 	int err = store_user_open(ops, ctx, length, &store);
 	if (err)
 		return fail_ptr(-err, "quire_mmap_store: %s", strerror(-err));
@@ -284,15 +288,16 @@ int quire_msync(struct quire *q, void *addr, size_t len, int flags)
 		return 0;
 	if (check_range(addr, len, "quire_msync") != 0)
 		return -1;
-	if (!covered(q, at, end - at))
-		return fail(ENOMEM, "quire_msync: %zu bytes from %p: part of it is not mapped", len,
-			    addr);
+	bool hole = !covered(q, at, end - at);
 	while ((m = next_shared(&q->mm, &at, end, &index, &index_end)) != NULL) {
 		int err = writeback_sync(m, index, index_end, flags & MS_SYNC);
 		mapping_unhold(m);
 		if (!first)
 			first = err;
 	}
+	if (!first && hole)
+		return fail(ENOMEM, "quire_msync: %zu bytes from %p: part of it is not mapped", len,
+			    addr);
 	return set_errno(first, "quire_msync");
 }
 
@@ -305,8 +310,11 @@ void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_l
 	if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) || (fixed && !(flags & MREMAP_MAYMOVE)))
 		return fail_ptr(EINVAL, "quire_mremap: flags 0x%x", flags);
 	if (check_range(old_addr, old_len, "quire_mremap") != 0 || new_len == 0 ||
-	    new_len > TOP || (fixed && to % RT_PAGE))
+	    new_len > TOP * 4096 || (fixed && to % RT_PAGE))
 		return fail_ptr(EINVAL, "quire_mremap: from %p, %zu to %zu bytes", old_addr, old_len,
+				new_len);
+	if (new_len > TOP)
+		return fail_ptr(ENOMEM, "quire_mremap: %zu bytes are more than there are addresses",
 				new_len);
 	int err = mm_remap(&q->mm, (uintptr_t)old_addr, round_up(old_len), round_up(new_len),
 			   flags & MREMAP_MAYMOVE, fixed, &to);

@@ -55,10 +55,10 @@ static int set_key(struct settings *s, const char *key, const char *value)
 	if (strcmp(key, "direct") == 0 || strcmp(key, "dirty") == 0) {
 		char *end;
 		unsigned long v = strtoul(value, &end, 10);
-		unsigned long most = key[2] == 'r' && key[3] == 'e' ? 1 : 90;
-		if (*value == '\0' || *end != '\0' || v > most || (most == 90 && v < 1))
+		unsigned long most = key[2] == 'r' && key[3] == 'e' ? 1 : 100;
+		if (*value == '\0' || *end != '\0' || v > most || (most == 100 && v < 1))
 			return fail(EINVAL, "%s=%s: a number from %d to %lu", key, value,
-				    most == 90, most);
+				    most == 100, most);
 		if (most == 1)
 			s->direct = v;
 		else
@@ -70,17 +70,20 @@ static int set_key(struct settings *s, const char *key, const char *value)
 
 static int parse_opts(struct settings *s, const char *opts)
 {
-	char text[512], *save = NULL;
+	char text[512];
 
 	if (!opts || *opts == '\0')
 		return 0;
 	if (strlen(opts) >= sizeof(text))
 		return fail(EINVAL, "options are longer than %zu characters", sizeof(text) - 1);
 	strcpy(text, opts);
-	for (char *word = strtok_r(text, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+	for (char *word = text, *comma; word; word = comma ? comma + 1 : NULL) {
+		comma = strchr(word, ',');
+		if (comma)
+			*comma = '\0';
 		char *equals = strchr(word, '=');
 		if (!equals)
-			return fail(EINVAL, "option '%s' has no value; write %s=VALUE", word, word);
+			return fail(EINVAL, "option '%s' has no value; write KEY=VALUE", word);
 		*equals = '\0';
 		if (set_key(s, word, equals + 1) != 0)
 			return -1;
@@ -89,7 +92,7 @@ static int parse_opts(struct settings *s, const char *opts)
 }
 
 /* A later version's structure may be longer: what we do not know must be zero. */
-static int check_size(const void *p, size_t size, size_t known)
+int check_size(const void *p, size_t size, size_t known)
 {
 	const unsigned char *bytes = p;
 
@@ -206,7 +209,7 @@ int quire_stats(struct quire *q, struct quire_stats *out)
 
 static void page_open(struct quire *q)
 {
-	q->page_fd = (int)sys(SYS_memfd_create, STATPAGE_NAME, MFD_CLOEXEC);
+	q->page_fd = (int)sys_fd_away(sys(SYS_memfd_create, STATPAGE_NAME, MFD_CLOEXEC));
 	if (q->page_fd < 0)
 		return; /* only `quire stat` misses it */
 	long p = -1;

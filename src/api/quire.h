@@ -28,6 +28,9 @@ void registry_del(struct quire *q);
 struct quire *registry_next(unsigned *at); /* for fork; start with 0 */
 
 /* open.c */
+/* check_size - a caller's structure of `size` bytes, of which we know `known`: the rest
+ * must be zero. 0, or -1 with errno EINVAL or E2BIG. */
+int check_size(const void *p, size_t size, size_t known);
 void fill_stats(struct quire *q, struct quire_stats *s);
 /* fork.c */
 int fork_handlers_install(void);

@@ -420,9 +420,13 @@ static unsigned filemap_fault(struct fault *f, const struct ra_plan *plan, struc
 /* A private copy needs a charge of its own. */
 static unsigned charge_copy(struct fault *f, struct folio *folio)
 {
-	if (mm_charge_pages(f->mm, 1)) {
-		rt_add_u64(&f->mm->owned, 1, RT_RELAXED);
+	int err = mm_charge_copy(f->mm);
+	if (!err)
 		return 0;
+	if (err == -ENOMEM) {
+		folio_unlock(f->mm, folio);
+		folio_put(f->mm, folio);
+		return fault_error(f, FAULT_OOM, ENOMEM);
 	}
 	keep_wanted(f, folio);
 	folio_unlock(f->mm, folio);

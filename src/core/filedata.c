@@ -102,11 +102,13 @@ int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 	uint64_t index = off >> RT_PAGE_SHIFT;
 
 	ASSERT(len <= FILEDATA_CHUNK);
+	if (off + len > rt_load_u64(&m->size, RT_ACQUIRE))
+		mapping_zero_tail(m);
 	hold_folios(m, index, pages_of(off + len), &held);
 	int64_t put = src->put(src->arg, off, len);
 	if (put > 0) {
 		void *buf = bounce_get_page(&mm->bounce);
-		mapping_refresh_size(m);
+		mapping_extend(m);
 		for (unsigned i = 0; i < held.n; i++)
 			patch_folio(m, held.folio[i], off, (uint64_t)put, src, buf);
 		patch_latecomers(m, off, (uint64_t)put, src, &held, buf);

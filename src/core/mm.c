@@ -50,6 +50,21 @@ static void note_max(struct mm *mm, uint64_t now)
 		max = rt_load_u64(&mm->charged_max, RT_RELAXED);
 }
 
+/* Metadata is granted without asking: frames stop a little below the budget. */
+static uint64_t metadata_room(uint64_t budget)
+{
+	uint64_t room = budget / 64;
+
+	return room < 128 << 10 ? 128 << 10 : room > 1 << 20 ? 1 << 20 : room;
+}
+
+uint64_t mm_frame_limit(struct mm *mm)
+{
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
+
+	return budget - metadata_room(budget);
+}
+
 bool mm_charge_pages(struct mm *mm, uint64_t pages)
 {
 	uint64_t bytes = pages * RT_PAGE;
@@ -57,15 +72,32 @@ bool mm_charge_pages(struct mm *mm, uint64_t pages)
 	for (;;) {
 		uint64_t now = rt_load_u64(&mm->charged, RT_RELAXED);
 		uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
-		if (now + bytes > budget)
+		if (now + bytes > budget - metadata_room(budget))
 			return false;
 		if (rt_cas_u64(&mm->charged, now, now + bytes, RT_RELAXED)) {
 			note_max(mm, now + bytes);
-			if (now + bytes > budget - reclaim_low(budget))
+			if (now + bytes > budget - metadata_room(budget) - reclaim_low(budget))
 				pager_kick(mm);
 			return true;
 		}
 	}
+}
+
+int mm_charge_copy(struct mm *mm)
+{
+	uint64_t limit = mm_frame_limit(mm), floor = limit / 16;
+	uint64_t fixed = rt_load_u64(&mm->metadata, RT_RELAXED) +
+			 rt_load_u64(&mm->owned, RT_RELAXED) * RT_PAGE;
+
+	/* Copies never go away: without a floor for the rest, nothing could be read. */
+	if (floor < 64 * RT_PAGE)
+		floor = 64 * RT_PAGE;
+	if (fixed + RT_PAGE + floor > limit)
+		return -ENOMEM;
+	if (!mm_charge_pages(mm, 1))
+		return -EAGAIN;
+	rt_add_u64(&mm->owned, 1, RT_RELAXED);
+	return 0;
 }
 
 void mm_uncharge_pages(struct mm *mm, uint64_t pages)
@@ -99,10 +131,10 @@ static uint64_t bounce_pages(uint64_t budget)
 
 static int open_memory(struct mm *mm, uint64_t budget)
 {
-	slab_init(&mm->folios, mm, sizeof(struct folio), 64 << 10);
-	slab_init(&mm->nodes, mm, sizeof(struct radix_node), 64 << 10);
-	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 64 << 10);
-	slab_init(&mm->vmas, mm, sizeof(struct vma), 64 << 10);
+	slab_init(&mm->folios, mm, sizeof(struct folio), 16 << 10);
+	slab_init(&mm->nodes, mm, sizeof(struct radix_node), 16 << 10);
+	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 32 << 10);
+	slab_init(&mm->vmas, mm, sizeof(struct vma), 16 << 10);
 	mm->nodes.beside_bytes = CONFIG_HW_NODE_BYTES;
 	mm->tables_slab.beside_bytes = CONFIG_HW_TABLE_BYTES;
 	radix_init(&mm->tables, &mm->nodes);

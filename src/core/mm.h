@@ -82,6 +82,7 @@ struct mm {
 	rt_u64 dirty;			/* (a) pages, at folio granularity */
 	rt_u64 writeback;		/* (a) pages */
 	rt_u64 pinned;			/* (a) pages */
+	rt_u64 write_failed_ns;		/* (a) when a write last failed; 0: one succeeded since */
 
 	enum retry_policy retry;	/* (c) */
 	uint64_t ahead_max;		/* (c) pages of readahead under way per stream, 0: none */
@@ -124,7 +125,11 @@ void mm_freeze(struct mm *mm);
 void mm_thaw(struct mm *mm);
 
 bool mm_charge_pages(struct mm *mm, uint64_t pages); /* false: over the budget */
+/* mm_charge_copy - one private page; 0, -EAGAIN: reclaim first, -ENOMEM: copies have
+ * all the room that they may have; the rest is for files to be read through. */
+int mm_charge_copy(struct mm *mm);
 void mm_uncharge_pages(struct mm *mm, uint64_t pages);
+uint64_t mm_frame_limit(struct mm *mm); /* bytes, of all charges, above which no frame */
 void mm_charge_metadata(struct mm *mm, uint64_t bytes);
 void mm_uncharge_metadata(struct mm *mm, uint64_t bytes);
 

@@ -141,6 +141,7 @@ static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t l
 	v->mapping = m;
 	v->rights = rights;
 	v->private = flags & RT_VIEW_PRIVATE;
+	v->may_write = flags & RT_VIEW_MAY_WRITE;
 	/* Write-locked until mm_write_unlock(), as every VMA in the making. */
 	vma_write_lock(mm, v);
 	err = vma_replace(mm, v->start, v->end, &v, 1);
@@ -163,6 +164,35 @@ no_view:
 	return err;
 }
 
+/* Make [start, end) ours to replace: what is ours there goes, but keeps its addresses,
+ * and what is between must be free: we replace nobody else's memory. */
+static int claim_range(struct mm *mm, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+	int err = 0;
+
+	while (!err && at < end) {
+		struct vma *v = vma_find(mm, at);
+		uint64_t next = v && v->start < end ? v->start : end;
+		if (next > at)
+			err = rt_view_reserve(&mm->mmu, at, next - at);
+		if (err)
+			break;
+		at = v && v->start < end ? v->end : end;
+	}
+	if (!err)
+		return unmap_range(mm, start, end, true);
+	/* Give back the gaps that were taken before the one that was not free. */
+	for (uint64_t undo = start; undo < at;) {
+		struct vma *v = vma_find(mm, undo);
+		uint64_t next = v && v->start < at ? v->start : at;
+		if (next > undo)
+			rt_view_close(&mm->mmu, undo, next - undo);
+		undo = v && v->start < at ? v->end : at;
+	}
+	return err == -EEXIST ? -EINVAL : err;
+}
+
 int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, unsigned rights,
 	   unsigned flags, uint64_t *addr)
 {
@@ -172,10 +202,10 @@ int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, uns
 	int err = mapping_for(mm, store, &m);
 	if (err)
 		goto out;
-	/* What is ours at a fixed address goes first; the machine replaces the rest. */
+	/* What is ours at a fixed address goes first; what is not stays: -EINVAL. */
 	if (flags & RT_VIEW_FIXED && !(flags & RT_VIEW_NOREPLACE)) {
 		mapping_hold(m);
-		err = unmap_range(mm, *addr, *addr + len, true);
+		err = claim_range(mm, *addr, *addr + len);
 		rt_sub_u32(&m->holds, 1, RT_RELEASE);
 	}
 	if (!err)
@@ -215,7 +245,7 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights)
 	if (err)
 		goto out;
 	for_each_vma_in(mm, v, addr, end) {
-		if (rights & RT_WRITE && !v->private && !v->mapping->store->writable) {
+		if (rights & RT_WRITE && !v->may_write) {
 			err = -EACCES;
 			goto out;
 		}
@@ -280,12 +310,17 @@ int mm_dontneed(struct mm *mm, uint64_t addr, uint64_t len)
 
 /* --- remap --------------------------------------------------------------------- */
 
+static unsigned flags_of(const struct vma *v)
+{
+	return (v->private ? RT_VIEW_PRIVATE : 0) | (v->may_write ? RT_VIEW_MAY_WRITE : 0);
+}
+
 /* Grow v in place: a view of the same mapping right behind it. */
 static int grow_in_place(struct mm *mm, struct vma *v, uint64_t more)
 {
 	uint64_t at = v->end, end = v->end + more;
 	struct vma *next = vma_find(mm, v->end);
-	unsigned flags = RT_VIEW_FIXED | RT_VIEW_NOREPLACE | (v->private ? RT_VIEW_PRIVATE : 0);
+	unsigned flags = RT_VIEW_FIXED | RT_VIEW_NOREPLACE | flags_of(v);
 
 	if (next && next->start < end)
 		return -ENOMEM;
@@ -320,13 +355,13 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t new_len, bool fixed,
 		     uint64_t *addr)
 {
-	unsigned flags = (fixed ? RT_VIEW_FIXED : 0) | (v->private ? RT_VIEW_PRIVATE : 0);
+	unsigned flags = (fixed ? RT_VIEW_FIXED : 0) | flags_of(v);
 	uint64_t old = v->start, keep = old_len < new_len ? old_len : new_len;
 	int err = 0;
 
 	if (fixed) {
 		mapping_hold(v->mapping);
-		err = unmap_range(mm, *addr, *addr + new_len, true);
+		err = claim_range(mm, *addr, *addr + new_len);
 		rt_sub_u32(&v->mapping->holds, 1, RT_RELEASE);
 	} else {
 		*addr = 0;

@@ -19,7 +19,7 @@ static bool needs_memory(struct mm *mm)
 {
 	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
 
-	return rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(budget) > budget;
+	return rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(budget) > mm_frame_limit(mm);
 }
 
 static void pager_main(void *arg)

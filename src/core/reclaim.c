@@ -8,6 +8,7 @@
 #include "core/pgtable.h"
 #include "core/writeback.h"
 
+#define RECLAIM_WAITS 50   /* of up to 100 ms each, without any progress at all */
 #define WINDOW_CLOCKS 8192 /* windows whose last unmapping is remembered, hashed */
 
 struct reclaim_scratch {
@@ -24,10 +25,20 @@ static uint64_t ghost_key(const struct mapping *m, uint64_t index)
 	return m->id << 44 ^ index;
 }
 
+/* The pages that the budget leaves for frames, once the reserve is kept. */
+static uint64_t frames_at_most(struct mm *mm)
+{
+	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
+	uint64_t other = rt_load_u64(&mm->metadata, RT_RELAXED) + reclaim_high(budget) +
+			 rt_load_u64(&mm->owned, RT_RELAXED) * RT_PAGE;
+
+	return budget > other ? (budget - other) / RT_PAGE : 0;
+}
+
 /* Needs: lru.lock. */
 static bool hot_has_room(struct mm *mm, uint64_t pages)
 {
-	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
+	uint64_t budget = frames_at_most(mm);
 	uint64_t all = mm->lru.cold_pages + mm->lru.hot_pages + 1;
 	uint64_t small = mm->lru.small_pages < all ? mm->lru.small_pages : all;
 	uint64_t cold_least = budget / 10 + (budget * 4 / 10) * small / all;
@@ -324,9 +335,9 @@ static void shrink_hot(struct mm *mm, uint64_t pages, bool force)
 	}
 }
 
-uint64_t reclaim_round(struct mm *mm)
+/* Needs: reclaim_lock, which it drops. */
+static uint64_t round_locked(struct mm *mm)
 {
-	rt_lock(&mm->reclaim_lock);
 	mm->scratch->dirty = false;
 	uint64_t freed = shrink_cold(mm, 4 * CONFIG_RECLAIM_BATCH);
 	/* Hot pays its part, more of it when cold has nothing (left) to give. */
@@ -342,33 +353,57 @@ uint64_t reclaim_round(struct mm *mm)
 	return freed;
 }
 
+uint64_t reclaim_round(struct mm *mm)
+{
+	rt_lock(&mm->reclaim_lock);
+	return round_locked(mm);
+}
+
 static bool fits(struct mm *mm, uint64_t pages)
 {
 	return rt_load_u64(&mm->charged, RT_RELAXED) + pages * RT_PAGE <=
-	       rt_load_u64(&mm->budget, RT_RELAXED);
+	       mm_frame_limit(mm);
+}
+
+/* Nothing could be freed: wait for what may come free. False: nothing will. */
+static bool wait_for_memory(struct mm *mm, uint32_t seq, unsigned *waits)
+{
+	bool writing = rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0;
+	bool dirty = rt_load_u64(&mm->dirty, RT_ACQUIRE) > 0;
+
+	if (!writing && (!dirty || writeback_failing(mm)))
+		return false;
+	if (++*waits > RECLAIM_WAITS)
+		return false;
+	COVER(reclaim_waits_for_write);
+	writeback_some(mm);
+	pager_wait(mm, seq);
+	return true;
 }
 
 bool reclaim_direct(struct mm *mm, uint64_t pages)
 {
-	/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
-	uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH + 16;
+	unsigned waits = 0, idle = 0;
 
-	for (uint64_t round = 0; round < 8 * all; round++) {
+	for (;;) {
 		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
 
 		if (fits(mm, pages))
 			return true;
-		if (reclaim_round(mm) > 0)
-			continue;
-		if (fits(mm, pages))
-			return true;
-		/* Nothing now. What is being written or read will come free. */
-		if (rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0 && !fits(mm, pages)) {
-			COVER(reclaim_waits_for_write);
+		/* One at a time; who finds another at it waits for what that one frees. */
+		if (!rt_trylock(&mm->reclaim_lock)) {
 			pager_wait(mm, seq);
+			continue;
 		}
+		if (round_locked(mm) > 0) {
+			idle = 0;
+			continue;
+		}
+		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
+		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH + 16;
+		if (++idle > 4 * all && !wait_for_memory(mm, seq, &waits))
+			return fits(mm, pages);
 	}
-	return fits(mm, pages);
 }
 
 /* --- memory of reclaim itself ----------------------------------------------------- */

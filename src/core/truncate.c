@@ -60,6 +60,8 @@ void mapping_set_size(struct mapping *m, uint64_t size)
 	if (size == old)
 		return;
 	rt_object_grow(&m->object, pages_of(size));
+	if (size > old)
+		mapping_zero_tail(m);
 	set_i_size(m, size);
 	if (size > old)
 		return;
@@ -74,13 +76,37 @@ void mapping_set_size(struct mapping *m, uint64_t size)
 	}
 }
 
-void mapping_refresh_size(struct mapping *m)
+void mapping_zero_tail(struct mapping *m)
+{
+	uint64_t size = rt_load_u64(&m->size, RT_ACQUIRE);
+	struct folio *f = size % RT_PAGE ? filemap_get(m, size >> RT_PAGE_SHIFT) : NULL;
+
+	if (!f)
+		return;
+	folio_lock(m->mm, f, false);
+	if (f->mapping == m && folio_test(f, FOLIO_UPTODATE))
+		zero_tail(m, f, size);
+	folio_unlock(m->mm, f);
+	folio_put(m->mm, f);
+}
+
+void mapping_extend(struct mapping *m)
 {
 	int64_t size = m->store->ops->size(m->store);
 
 	if (size > 0 && (uint64_t)size > rt_load_u64(&m->size, RT_ACQUIRE) &&
 	    rt_object_grow(&m->object, pages_of((uint64_t)size)) == 0)
 		set_i_size(m, (uint64_t)size);
+}
+
+void mapping_refresh_size(struct mapping *m)
+{
+	int64_t size = m->store->ops->size(m->store);
+
+	if (size <= 0 || (uint64_t)size <= rt_load_u64(&m->size, RT_ACQUIRE))
+		return;
+	mapping_zero_tail(m);
+	mapping_extend(m);
 }
 
 static void refresh_one(struct mapping *m)

@@ -16,6 +16,11 @@
 
 /* mapping_set_size - Sleeps. Needs: m held or a view of it kept; no folio lock. */
 void mapping_set_size(struct mapping *m, uint64_t size);
+/* mapping_zero_tail - what was stored past the end in the last page goes: the file is
+ * about to grow, and those bytes read zero. Needs: as mapping_set_size(). */
+void mapping_zero_tail(struct mapping *m);
+/* mapping_extend - a new, larger size; the caller has zeroed the tail. */
+void mapping_extend(struct mapping *m);
 /* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the
  * caller may be inside a fault. Does not sleep for a folio. */
 void mapping_refresh_size(struct mapping *m);

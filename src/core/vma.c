@@ -172,6 +172,7 @@ static struct vma *clone(struct mm *mm, struct vma *v, uint64_t start, uint64_t 
 	n->mapping = v->mapping;
 	n->rights = v->rights;
 	n->private = v->private;
+	n->may_write = v->may_write;
 	n->advice = v->advice;
 	n->on_error = v->on_error;
 	n->on_error_arg = v->on_error_arg;
@@ -240,7 +241,8 @@ no_memory:
 static bool can_merge(const struct vma *a, const struct vma *b)
 {
 	return a->end == b->start && a->mapping == b->mapping && a->rights == b->rights &&
-	       a->private == b->private && a->advice == b->advice &&
+	       a->private == b->private && a->may_write == b->may_write &&
+	       a->advice == b->advice &&
 	       a->on_error == b->on_error && a->on_error_arg == b->on_error_arg &&
 	       vma_index_end(a) == b->index;
 }

@@ -42,6 +42,7 @@ struct vma {
 	struct mapping *mapping;    /* (c) */
 	unsigned rights;	    /* (V) RT_READ | RT_WRITE */
 	bool private;		    /* (c) */
+	bool may_write;		    /* (c) rights may come to include RT_WRITE */
 	enum vma_advice advice;	    /* (V) */
 	void (*on_error)(void);	    /* (V) kept for the api: core never calls it */
 	void *on_error_arg;	    /* (V) */

@@ -99,6 +99,7 @@ static void epoch_begin(struct mapping *m, struct write_run *w)
 static void note_error(struct mapping *m, int err)
 {
 	stat_inc(m->mm, write_errors);
+	rt_store_u64(&m->mm->write_failed_ns, rt_now_ns(), RT_RELEASE);
 	rt_store_u64(&m->retry_at_ns, rt_now_ns() + RETRY_NS, RT_RELAXED);
 	rt_lock(&m->dirty_lock);
 	/* The pager's own retries of what was reported already are not news. */
@@ -113,6 +114,7 @@ static void note_success(struct mapping *m)
 	rt_lock(&m->dirty_lock);
 	m->failing = false;
 	rt_unlock(&m->dirty_lock);
+	rt_store_u64(&m->mm->write_failed_ns, 0, RT_RELAXED);
 }
 
 /* The folio's write has ended. A failed one is dirty again, all of it: which of its
@@ -554,12 +556,19 @@ void writeback_throttle(struct mm *mm)
 		return;
 	pager_kick_write(mm);
 	/* A store that takes nothing must not hang its writers: the budget will. */
-	for (int i = 0; i < 50 && over(mm, limit); i++) {
+	for (int i = 0; i < 50 && over(mm, limit) && !writeback_failing(mm); i++) {
 		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
 		stat_inc(mm, throttled);
 		if (over(mm, limit))
 			pager_wait(mm, seq);
 	}
+}
+
+bool writeback_failing(struct mm *mm)
+{
+	uint64_t at = rt_load_u64(&mm->write_failed_ns, RT_ACQUIRE);
+
+	return at != 0 && rt_now_ns() - at < 2 * RETRY_NS;
 }
 
 /* The next mapping with work after *at (an id), held; NULL: none. */

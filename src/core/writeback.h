@@ -28,6 +28,9 @@ void folio_mark_dirty(struct mm *mm, struct folio *f, uint64_t index);
 
 /* writeback_throttle - wait while too much of the budget is dirty. Sleeps. Needs: no lock. */
 void writeback_throttle(struct mm *mm);
+/* writeback_failing - did a write fail within the last seconds? What is dirty then does
+ * not come clean by waiting. */
+bool writeback_failing(struct mm *mm);
 /* writeback_some - start writing, for reclaim. Does not wait. */
 void writeback_some(struct mm *mm);
 /* writeback_background - what is old, too much, or of an idle mapping. Pager only. */

@@ -104,11 +104,14 @@ void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n);
 #define RT_VIEW_FIXED  1u
 #define RT_VIEW_NOREPLACE 2u
 #define RT_VIEW_PRIVATE	4u
+#define RT_VIEW_MAY_WRITE 8u /* for the core: rights may come to include writing */
 int rt_mmu_open(struct rt_mmu *mmu);
 void rt_mmu_close(struct rt_mmu *mmu);
 int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64_t len,
 		 unsigned rights, unsigned flags, uint64_t *addr);
 void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
+/* reserve: take a free range, to be replaced by a fixed view; -EEXIST: it is not free. */
+int rt_view_reserve(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
 int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights);
 /* move a private view with its copies; all else in it is unmapped afterwards. */
 int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to);

@@ -32,7 +32,7 @@ static int reopen(int fd, int flags)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return (int)sys(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY);
+	return (int)sys_fd_away(sys(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY));
 }
 
 /* Some file systems take O_DIRECT at open and refuse it at the first read. */
@@ -52,7 +52,7 @@ int rt_file_open(struct rt_file *f, int handle, bool writable, bool direct)
 	f->direct = -1;
 	f->fd = reopen(handle, access);
 	if (f->fd < 0)
-		f->fd = (int)sys(SYS_fcntl, handle, F_DUPFD_CLOEXEC, 3);
+		f->fd = (int)sys_fd_away(sys(SYS_fcntl, handle, F_DUPFD_CLOEXEC, 3));
 	if (f->fd < 0)
 		return f->fd;
 	if (direct) {
@@ -221,6 +221,10 @@ int rt_ioq_open(struct rt_ioq *rq)
 		return -ENOMEM;
 	rt_lock_init(&q->lock);
 	q->uring = io_uring_queue_init(RING_ENTRIES, &q->ring, 0) == 0;
+	if (q->uring) {
+		q->ring.ring_fd = (int)sys_fd_away(q->ring.ring_fd);
+		q->ring.enter_ring_fd = q->ring.ring_fd;
+	}
 	rq->state = q;
 	int err = rt_thread_start(&q->thread, queue_main, q, "quire-io");
 	if (err) {

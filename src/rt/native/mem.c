@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/bitmap.h"
 #include "rt/rt.h"
@@ -109,6 +110,20 @@ void rt_pages_free(void *p, size_t bytes)
 	rt_unlock(&arenas_lock);
 }
 
+long sys_fd_away(long fd)
+{
+	struct rlimit limit;
+
+	if (fd < 0 || sys(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) != 0)
+		return fd;
+	unsigned long most = limit.rlim_cur > 65536 ? 65536 : limit.rlim_cur;
+	long away = sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, most - most / 4);
+	if (away < 0)
+		return fd;
+	sys(SYS_close, fd);
+	return away;
+}
+
 void rt_panic(const char *file, int line, const char *what)
 {
 	char text[256];
@@ -122,7 +137,7 @@ void rt_panic(const char *file, int line, const char *what)
 
 int rt_object_open(struct rt_object *o, uint64_t pages)
 {
-	long fd = sys(SYS_memfd_create, "quire", MFD_CLOEXEC);
+	long fd = sys_fd_away(sys(SYS_memfd_create, "quire", MFD_CLOEXEC));
 
 	if (fd < 0)
 		return (int)fd;

@@ -32,7 +32,7 @@ int rt_mmu_open(struct rt_mmu *mmu)
 		sys(SYS_close, fd);
 		return -ENOTSUP;
 	}
-	mmu->fd = (int)fd;
+	mmu->fd = (int)sys_fd_away(fd);
 	return 0;
 }
 
@@ -79,6 +79,20 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 		return err;
 	}
 	*addr = (uint64_t)at;
+	return 0;
+}
+
+int rt_view_reserve(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	(void)mmu;
+	long at = sys(SYS_mmap, addr, len, PROT_NONE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0L);
+	if (at < 0 && at > -4096)
+		return (int)at;
+	if ((uint64_t)at != addr) {
+		sys(SYS_munmap, at, len);
+		return -EEXIST;
+	}
 	return 0;
 }
 

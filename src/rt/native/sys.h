@@ -24,4 +24,11 @@
 		ret_;                                                                              \
 	})
 
+/*
+ * Keep a descriptor of ours out of the way: programs close, and dup2 over, the low
+ * numbers, and expect the lowest free one from open(2). Returns the new number; if there
+ * is none, fd itself. An error passes through.
+ */
+long sys_fd_away(long fd);
+
 #endif
