@@ -228,15 +228,21 @@ static void mapper_step(struct thread *t)
 			word_read(t, "moved view", p, off, first + n - 1, 2);
 			word_write(t, p, off, first);
 		}
-		t->doing = "munmap of a part";
-		CHECK(quire_munmap(q, p + cut * PAGE, PAGE) == 0);
-		if (cut > 0)
-			word_read(t, "cut view", p, off, first + cut - 1, 3);
 		if (r % 5 == 0) {
-			t->doing = "mmap into the hole";
+			t->doing = "mmap MAP_FIXED";
 			CHECK(quire_mmap(q, p + cut * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd,
 					 (off_t)(off + cut * PAGE)) == p + cut * PAGE);
 			word_write(t, p, off, first + cut);
+		} else {
+			/* A hole is anybody's: from here on p is two views. */
+			t->doing = "munmap of a part";
+			CHECK(quire_munmap(q, p + cut * PAGE, PAGE) == 0);
+			word_read(t, "cut view", p, off, first + cut - 1, 3);
+			CHECK(quire_munmap(q, p, cut * PAGE) == 0);
+			p += (cut + 1) * PAGE;
+			off += (cut + 1) * PAGE;
+			len -= (cut + 1) * PAGE;
+			word_read(t, "cut view", p, off, first + cut + 1, 4);
 		}
 	}
 	t->doing = "munmap";
