@@ -65,7 +65,7 @@ static int check_map(const void *addr, size_t len, int prot, int flags, uint64_t
 
 	if (len == 0)
 		return fail(EINVAL, "quire_mmap: length 0");
-	if (off % RT_PAGE || off > INT64_MAX)
+	if (off % RT_PAGE)
 		return fail(EINVAL, "quire_mmap: offset %llu is not a multiple of the page size",
 			    (unsigned long long)off);
 	if (prot & ~(PROT_READ | PROT_WRITE))

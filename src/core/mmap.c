@@ -336,7 +336,7 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 	for (uint64_t off = 0; off < len; off += RT_PAGE)
 		if (!ptable_get(mm, to + off))
 			return -ENOMEM;
-	int err = rt_view_move(&mm->mmu, v->start, len, to);
+	int err = rt_view_move(&mm->mmu, v->start, len, to, v->rights);
 	if (err)
 		return err;
 	for (uint64_t off = 0; off < len; off += RT_PAGE) {

@@ -114,7 +114,7 @@ void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
 int rt_view_reserve(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
 int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights);
 /* move a private view with its copies; all else in it is unmapped afterwards. */
-int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to);
+int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, unsigned rights);
 int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp);
 void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);

@@ -12,6 +12,7 @@
 #include <urcu-bp.h>
 
 #include "rt/rt.h"
+#include "rt/native/lock.h"
 #include "rt/native/sys.h"
 
 #define SPINS 200
@@ -67,7 +68,23 @@ void rt_unlock_slow(struct rt_lock *l)
  * The "bulletproof" flavour of liburcu: a thread's first read-side section
  * registers it, with every signal blocked and memory from mmap(2), so that it may
  * be the fault handler that reads first. It exits through a pthread key.
+ *
+ * But it restores the mask with pthread_sigmask(), which lets glibc's own signals
+ * through: a thread could be cancelled inside the handler, with a folio locked. So the
+ * handler registers first, and then masks again (sigbus.c; test/native/test_process.c,
+ * threads_cancelled_asynchronously, found it).
  */
+bool rt_native_thread_new(void)
+{
+	static _Thread_local bool known;
+
+	if (known)
+		return false;
+	urcu_bp_register_thread();
+	known = true;
+	return true;
+}
+
 void rt_rcu_read_lock(void)
 {
 	urcu_bp_read_lock();

@@ -21,6 +21,8 @@
  */
 #define ARENA_BYTES (1ull << 30)
 #define ARENAS	    256
+/* Larger windows find no hole that a program would fill again: the kernel places them. */
+#define WINDOW_IN_ARENA (ARENA_BYTES / RT_PAGE / 2)
 
 struct arena {
 	char *base;
@@ -53,6 +55,7 @@ static bool arena_open(struct arena *a, size_t pages)
 	return true;
 }
 
+/* Take addresses; they stay inaccessible. */
 static void *arena_take(struct arena *a, size_t pages)
 {
 	size_t at;
@@ -61,8 +64,7 @@ static void *arena_take(struct arena *a, size_t pages)
 		return NULL;
 	/* Freed pages are found by the hint's fall; most often the rest is empty. */
 	at = bitmap_find_run_from(a->map, a->pages, a->hint, pages);
-	if (at == BITMAP_NONE ||
-	    sys(SYS_mprotect, a->base + at * RT_PAGE, pages * RT_PAGE, PROT_READ | PROT_WRITE) != 0)
+	if (at == BITMAP_NONE)
 		return NULL;
 	bitmap_set_run(a->map, at, pages);
 	a->free -= pages;
@@ -71,9 +73,8 @@ static void *arena_take(struct arena *a, size_t pages)
 	return a->base + at * RT_PAGE;
 }
 
-void *rt_pages_alloc(size_t bytes)
+static void *range_take(size_t pages)
 {
-	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
 	void *p = NULL;
 
 	rt_lock(&arenas_lock);
@@ -86,21 +87,17 @@ void *rt_pages_alloc(size_t bytes)
 	return p;
 }
 
-void rt_pages_free(void *p, size_t bytes)
+/* Whatever is mapped there goes. */
+static void range_give(void *p, size_t pages)
 {
-	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
-
-	if (!p)
-		return;
+	sys(SYS_mmap, p, pages * RT_PAGE, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
 	rt_lock(&arenas_lock);
 	for (int i = 0; i < ARENAS && arenas[i].base; i++) {
 		struct arena *a = &arenas[i];
 		size_t at = (size_t)((char *)p - a->base) / RT_PAGE;
 		if ((char *)p < a->base || at >= a->pages)
 			continue;
-		/* The next owner finds zeros; until then a touch is SIGSEGV. */
-		sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTNEED);
-		sys(SYS_mprotect, p, pages * RT_PAGE, PROT_NONE);
 		bitmap_clear_run(a->map, at, pages);
 		a->free += pages;
 		if (at < a->hint)
@@ -108,6 +105,24 @@ void rt_pages_free(void *p, size_t bytes)
 		break;
 	}
 	rt_unlock(&arenas_lock);
+}
+
+void *rt_pages_alloc(size_t bytes)
+{
+	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
+	void *p = range_take(pages);
+
+	if (p && sys(SYS_mprotect, p, pages * RT_PAGE, PROT_READ | PROT_WRITE) != 0) {
+		range_give(p, pages);
+		return NULL;
+	}
+	return p;
+}
+
+void rt_pages_free(void *p, size_t bytes)
+{
+	if (p)
+		range_give(p, (bytes + RT_PAGE - 1) / RT_PAGE);
 }
 
 long sys_fd_away(long fd)
@@ -148,19 +163,27 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 	return err;
 }
 
+static void window_unmap(void *window, uint64_t pages)
+{
+	if (pages <= WINDOW_IN_ARENA)
+		range_give(window, pages);
+	else
+		sys(SYS_munmap, window, pages * RT_PAGE);
+}
+
 void rt_object_close(struct rt_object *o)
 {
 	void *window = rt_load_ptr(&o->window, RT_RELAXED);
 
 	if (window)
-		sys(SYS_munmap, window, rt_load_u64(&o->window_pages, RT_RELAXED) * RT_PAGE);
+		window_unmap(window, rt_load_u64(&o->window_pages, RT_RELAXED));
 	for (int i = 0; i < o->old_windows; i++)
-		sys(SYS_munmap, o->old_window[i], o->old_pages[i] * RT_PAGE);
+		window_unmap(o->old_window[i], o->old_pages[i]);
 	sys(SYS_close, o->fd);
 	o->fd = -1;
 }
 
-/* A window over twice what there is: a file that grows seldom needs another. The old
+/* A window over half as much again as there is: a file that grows seldom needs another. The old
  * one stays for the transfers that use it. Needs: o->grow_lock. */
 static int window_grow(struct rt_object *o, uint64_t pages)
 {
@@ -170,11 +193,17 @@ static int window_grow(struct rt_object *o, uint64_t pages)
 		return 0;
 	if (o->old_windows == 40)
 		return -ENOMEM;
-	pages = pages * 2 > 4096 ? pages * 2 : 4096;
-	long p = sys(SYS_mmap, NULL, pages * RT_PAGE, PROT_READ | PROT_WRITE,
-		     MAP_SHARED | MAP_NORESERVE, o->fd, 0L);
-	if (p < 0 && p > -4096)
+	pages += pages / 2 + 256;
+	void *range = pages <= WINDOW_IN_ARENA ? range_take(pages) : NULL;
+	if (!range && pages <= WINDOW_IN_ARENA)
+		return -ENOMEM;
+	long p = sys(SYS_mmap, range, pages * RT_PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_NORESERVE | (range ? MAP_FIXED : 0), o->fd, 0L);
+	if (p < 0 && p > -4096) {
+		if (range)
+			range_give(range, pages);
 		return (int)p;
+	}
 	sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTFORK);
 	if (old > 0) {
 		o->old_window[o->old_windows] = rt_load_ptr(&o->window, RT_RELAXED);

@@ -108,15 +108,25 @@ int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned ri
 	return (int)sys(SYS_mprotect, addr, len, prot_of(rights));
 }
 
-int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to)
+int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, unsigned rights)
 {
-	/* mremap(2) drops registration and write protection: the caller has
-	 * unmapped all but the private copies, and those are writable. */
+	/*
+	 * mremap(2) drops registration and write protection: the caller has unmapped
+	 * all but the private copies, and those are writable. It drops them for the
+	 * whole of the VMA that the moved one merges with, too (seen on 6.18: the
+	 * neighbour read zeros from then on), so it must not merge: other rights.
+	 */
+	int err = rt_view_protect(mmu, old, len, 0);
+	if (err)
+		return err;
 	long at = sys(SYS_mremap, old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 
-	if (at < 0 && at > -4096)
+	if (at < 0 && at > -4096) {
+		rt_view_protect(mmu, old, len, rights);
 		return (int)at;
-	return view_register(mmu, to, len);
+	}
+	err = view_register(mmu, to, len);
+	return err ? err : rt_view_protect(mmu, to, len, rights);
 }
 
 int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)

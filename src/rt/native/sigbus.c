@@ -17,11 +17,20 @@
 #include <ucontext.h>
 
 #include "rt/rt.h"
+#include "rt/native/lock.h"
 #include "rt/native/sigbus.h"
 #include "rt/native/sys.h"
 
 /* `quire run` interposes sigaction and pthread_sigmask; these are glibc's own. */
 extern int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+
+/* Every signal there is: sigfillset() spares the two that glibc cancels threads with,
+ * and a thread must not be cancelled with our locks held. SIGBUS stays deliverable. */
+static void fill_mask(sigset_t *set)
+{
+	memset(set, 0xff, sizeof(*set));
+	sigdelset(set, SIGBUS);
+}
 
 static void set_mask(const sigset_t *set, sigset_t *old)
 {
@@ -93,7 +102,7 @@ static void deliver(int sig, siginfo_t *info, void *context)
 		sigaddset(&mask, sig);
 	/* Never really blocked: its own handler may touch managed memory. */
 	sigdelset(&mask, SIGBUS);
-	sigfillset(&all);
+	fill_mask(&all);
 	set_mask(&mask, NULL);
 	if (act.sa_flags & SA_SIGINFO)
 		act.sa_sigaction(sig, info, context);
@@ -105,7 +114,12 @@ static void deliver(int sig, siginfo_t *info, void *context)
 static void rt_sigbus_entry(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
+	sigset_t all;
 
+	if (rt_native_thread_new()) {
+		fill_mask(&all);
+		set_mask(&all, NULL);
+	}
 	/* Sent by a process, not by a fault: never ours. */
 	if (info->si_code <= 0 ||
 	    fault_fn((uintptr_t)info->si_addr, fault_was_write(context)) != RT_FAULT_DONE)
@@ -123,8 +137,7 @@ int rt_signal_open(rt_fault_fn fault)
 	pthread_mutex_lock(&slots_mutex);
 	if (!installed) {
 		fault_fn = fault;
-		sigfillset(&act.sa_mask);
-		sigdelset(&act.sa_mask, SIGBUS);
+		fill_mask(&act.sa_mask);
 		if (__sigaction(SIGBUS, &act, &slots[0]) != 0)
 			err = -errno;
 		else
@@ -142,8 +155,7 @@ int rt_signal_action(const struct sigaction *act, struct sigaction *old)
 	sigset_t all, before;
 
 	/* Not with a handler of this thread in between: it may call us again. */
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
+	fill_mask(&all);
 	set_mask(&all, &before);
 	pthread_mutex_lock(&slots_mutex);
 	int err = 0;
