@@ -261,6 +261,26 @@ static void mremap_carries_the_copies(void **state)
 	assert_ok(quire_close(q));
 }
 
+/*
+ * The kernel drops the registration of all that a moved mapping merges with: what
+ * is beside it must not read as zero, whatever the rights were at that moment.
+ */
+static void mremap_of_an_inaccessible_view(void **state)
+{
+	struct quire *q = h_open(H_BUDGET, "readahead=0");
+	int fd = h_file("f", 4 * MIB, 1);
+	uint8_t *p = h_map(q, MIB, RW, MAP_PRIVATE, fd, 0), *n;
+
+	memset(p, 0x44, PAGE);
+	assert_ok(quire_mprotect(q, p, MIB, PROT_NONE));
+	n = quire_mremap(q, p, MIB, 3 * MIB, MREMAP_MAYMOVE, NULL);
+	assert_ptr_not_equal(n, MAP_FAILED);
+	assert_ok(quire_mprotect(q, n, 3 * MIB, RW));
+	assert_all(n, PAGE, 0x44);
+	assert_pattern(n + PAGE, 3 * MIB - PAGE, 1, PAGE);
+	assert_ok(quire_close(q));
+}
+
 static void populate_write_makes_copies(void **state)
 {
 	struct quire *q = h_open(H_BUDGET, NULL);
@@ -328,6 +348,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(protection_changes_keep_the_copy),
 		cmocka_unit_test(read_only_then_writable),
 		cmocka_unit_test(mremap_carries_the_copies),
+		cmocka_unit_test(mremap_of_an_inaccessible_view),
 		cmocka_unit_test(populate_write_makes_copies),
 		cmocka_unit_test(populate_write_beyond_the_budget),
 		cmocka_unit_test(tail_of_the_file_is_zero_and_own),
