@@ -31,6 +31,9 @@
 #ifndef CONFIG_STREAMS
 #define CONFIG_STREAMS 8 /* sequential readers told apart in one VMA */
 #endif
+#ifndef CONFIG_LATER
+#define CONFIG_LATER 16 /* MADV_WILLNEED ranges that the pager still reads */
+#endif
 #ifndef CONFIG_STALLS_MAX
 #define CONFIG_STALLS_MAX 1000 /* rounds of direct reclaim before a fault gives up */
 #endif

@@ -69,12 +69,6 @@ static uint64_t map_limit(const struct fault *f)
 	return n < in_file ? n : in_file;
 }
 
-static void count_mapped(struct fault *f, struct folio *folio, uint64_t pages)
-{
-	stat_add(f->mm, pages_mapped, pages);
-	folio_touched(folio, !f->waited_for_read);
-}
-
 /*
  * finish_fault - map the page of f in `folio`; for a write, writable.
  * Returns 0 (mapped), FAULT_NOPAGE (someone else did), or an ERROR. Never unlocks
@@ -114,7 +108,7 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		return n == -EAGAIN || n == -ENOENT ? FAULT_NOPAGE
 						    : fault_error(f, FAULT_SIGBUS, (int)-n);
 	}
-	count_mapped(f, folio, fresh);
+	stat_add(mm, pages_mapped, fresh);
 	return result;
 }
 
@@ -179,12 +173,8 @@ static unsigned map_pages(struct fault *f)
 			got = rt_mmu_map(&mm->mmu, f->addr, 1, old & PTE_WP);
 		rt_unlock(&f->table->lock);
 	}
-	if (got > 0)
-		count_mapped(f, items[0].folio, fresh);
+	stat_add(mm, pages_mapped, fresh);
 	for (unsigned i = 0; i < n; i++) {
-		/* A stream's neighbours are as good as touched; others show no sign. */
-		if (got > 0 && f->stream)
-			folio_touched(items[i].folio, true);
 		folio_unlock(mm, items[i].folio);
 		folio_put(mm, items[i].folio);
 	}
@@ -458,7 +448,6 @@ static unsigned do_file_fault(struct fault *f)
 	unsigned result;
 
 	f->window = plan.window;
-	f->stream = plan.stream;
 	if (!write) {
 		result = map_pages(f);
 		if (result & FAULT_NOPAGE) {

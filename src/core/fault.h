@@ -54,7 +54,6 @@ struct fault {
 	unsigned flags;		 /* enum fault_flag */
 	struct ptable *table;	 /* there before any folio is locked */
 	uint64_t window;	 /* pages worth mapping at once */
-	bool stream;
 	struct folio *wanted;	 /* a reference to what it waited for */
 	bool wanted_came;	 /* it was uptodate when the wait was over */
 	bool waited_for_read;	 /* a major fault, over all its tries */

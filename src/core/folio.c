@@ -94,8 +94,10 @@ void folio_end_writeback(struct mm *mm, struct folio *f)
 		waitq_wake(&mm->waitq, f, FOLIO_WRITEBACK);
 }
 
-void folio_touched(struct folio *f, bool from_cache)
+void folio_mapped_first(struct folio *f)
 {
-	if (from_cache && !folio_test(f, FOLIO_REFERENCED))
+	if (!folio_test(f, FOLIO_SEEN))
+		folio_set(f, FOLIO_SEEN);
+	else if (!folio_test(f, FOLIO_REFERENCED))
 		folio_set(f, FOLIO_REFERENCED);
 }

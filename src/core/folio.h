@@ -44,6 +44,7 @@ struct mm;
 #define FOLIO_TESTED	 (1u << 9) /* unmapped by reclaim to see whether it comes back */
 #define FOLIO_OFF_LRU	 (1u << 10) /* removed: reclaim must not put it back (L) */
 #define FOLIO_REDIRTY	 (1u << 11) /* a write failed: all of it is dirty */
+#define FOLIO_SEEN	 (1u << 12) /* was mapped once since it was read */
 #define FOLIO_ORDER_SHIFT 24
 
 struct folio {
@@ -104,7 +105,8 @@ void folio_unlock(struct mm *mm, struct folio *f);
 void folio_wait_writeback(struct mm *mm, struct folio *f);
 /* folio_end_writeback - Needs: a reference. */
 void folio_end_writeback(struct mm *mm, struct folio *f);
-/* folio_touched - a fault mapped it: the sign of use that reclaim goes by. */
-void folio_touched(struct folio *f, bool from_cache);
+/* folio_mapped_first - a page of f was mapped when none was: the first time since it was
+ * read, or a return since reclaim unmapped it, the sign of use that reclaim goes by. */
+void folio_mapped_first(struct folio *f);
 
 #endif

@@ -178,6 +178,7 @@ int mm_open(struct mm *mm, const struct mm_options *o)
 	rwlock_init(&mm->mmap_lock);
 	list_init(&mm->mappings);
 	rt_lock_init(&mm->write_lock);
+	rt_lock_init(&mm->later_lock);
 	rt_store_u64(&mm->budget, o->budget, RT_RELAXED);
 	mm->retry = o->retry;
 	mm->ahead_max = o->ahead_max;
@@ -211,6 +212,9 @@ int mm_close(struct mm *mm)
 	int err = writeback_all(mm);
 
 	pager_stop(mm);
+	for (int i = 0; i < CONFIG_LATER; i++)
+		if (mm->later[i].mapping)
+			mapping_unhold(mm->later[i].mapping);
 	mm_unmap(mm, 0, ~(RT_PAGE - 1));
 	mm_write_lock(mm);
 	while (!list_empty(&mm->mappings))

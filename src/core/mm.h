@@ -19,6 +19,7 @@
 #include "base/ghost.h"
 #include "base/list.h"
 #include "core/bounce.h"
+#include "core/config.h"
 #include "core/folio.h"
 #include "core/mapping.h"
 #include "core/radix.h"
@@ -48,6 +49,12 @@ struct lru {
 	struct ghost ghost;		/* (L) when what was evicted */
 	void *ghost_memory;
 	size_t ghost_bytes;
+};
+
+/* A range that MADV_WILLNEED asked for and buffers were short of. */
+struct later_read {
+	struct mapping *mapping; /* held; NULL: free */
+	uint64_t index, end;
 };
 
 struct pager {
@@ -97,6 +104,8 @@ struct mm {
 	struct rt_ioq ioq;
 	struct rt_mmu mmu;
 	struct pager pager;
+	struct rt_lock later_lock;
+	struct later_read later[CONFIG_LATER]; /* (later_lock) */
 	struct rt_lock reclaim_lock;	/* one round of reclaim at a time: its scratch */
 	struct reclaim_scratch *scratch; /* (reclaim_lock) */
 	struct rt_lock write_lock;	/* one sorted write-out at a time: its scratch */

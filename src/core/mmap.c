@@ -15,6 +15,8 @@
 #include "core/reclaim.h"
 #include "core/writeback.h"
 
+#define MAP_ROOM_PAGES 16 /* for the metadata of one more mapping */
+
 #define for_each_vma_in(mm, v, from, to)                                                           \
 	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
 
@@ -198,6 +200,12 @@ int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, uns
 {
 	struct mapping *m;
 
+	/* Metadata pushes frames out, but half of the budget is for frames. */
+	if (rt_load_u64(&mm->metadata, RT_RELAXED) > rt_load_u64(&mm->budget, RT_RELAXED) / 2 ||
+	    !reclaim_direct(mm, MAP_ROOM_PAGES)) {
+		store->ops->close(store);
+		return -ENOMEM;
+	}
 	mm_write_lock(mm);
 	int err = mapping_for(mm, store, &m);
 	if (err)

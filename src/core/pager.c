@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "core/mm.h"
+#include "core/readahead.h"
 #include "core/reclaim.h"
 #include "core/truncate.h"
 #include "core/writeback.h"
@@ -35,6 +36,7 @@ static void pager_main(void *arg)
 		while (needs_memory(mm) && idle < 4)
 			idle = reclaim_round(mm) > 0 ? 0 : idle + 1;
 		writeback_background(mm);
+		bool more = readahead_pending(mm);
 		uint64_t now = rt_now_ns();
 		if (now >= next_tick) {
 			mappings_refresh_sizes(mm);
@@ -47,7 +49,7 @@ static void pager_main(void *arg)
 		if (rt_load_u32(&p->wake, RT_SEQ_CST) == seen &&
 		    !rt_load_u32(&p->stop, RT_ACQUIRE) && (idle > 0 || !needs_memory(mm)) &&
 		    !rt_load_u32(&p->write, RT_SEQ_CST))
-			rt_wait(&p->wake, seen, idle ? TICK_NS / 100 : TICK_NS);
+			rt_wait(&p->wake, seen, idle || more ? TICK_NS / 100 : TICK_NS);
 		rt_store_u32(&p->sleeping, 0, RT_SEQ_CST);
 	}
 }

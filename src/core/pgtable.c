@@ -165,7 +165,8 @@ static void enter_items(struct mm *mm, pte_t *pte, const struct map_item *items,
 			for (uint64_t p = a; p < b; p++)
 				pte[p] = pte_of(f, wp);
 			rt_add_u32(&f->refs, (uint32_t)(b - a), RT_RELAXED);
-			rt_add_u32(&f->mapped, (uint32_t)(b - a), RT_RELAXED);
+			if (rt_add_u32(&f->mapped, (uint32_t)(b - a), RT_RELAXED) == 0)
+				folio_mapped_first(f);
 		}
 		first = end;
 	}

@@ -13,6 +13,8 @@
 
 #define PIN_TRIES 1000
 
+static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later);
+
 /* Pin the page at addr if it is mapped as wanted. 1: pinned; 0: fault it in first;
  * -ENOENT: no VMA there. */
 static int pin_mapped(struct mm *mm, uint64_t addr, bool write)
@@ -72,7 +74,7 @@ int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	uint64_t first = addr & ~(RT_PAGE - 1), end = addr + len;
 
 	if (end - first > 4 * RT_PAGE)
-		mm_willneed(mm, first, end - first);
+		start_reading(mm, first, end - first, false);
 	for (uint64_t at = first; at < end; at += RT_PAGE) {
 		int err = pin_page(mm, at, write);
 		if (err == -ENOENT)
@@ -116,7 +118,7 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	return 0;
 }
 
-void mm_willneed(struct mm *mm, uint64_t addr, uint64_t len)
+static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later)
 {
 	rwlock_read_lock(&mm->mmap_lock);
 	for (uint64_t at = addr; at < addr + len;) {
@@ -125,11 +127,19 @@ void mm_willneed(struct mm *mm, uint64_t addr, uint64_t len)
 			break;
 		uint64_t from = v->start > at ? v->start : at;
 		uint64_t to = v->end < addr + len ? v->end : addr + len;
-		readahead_submit(v->mapping, vma_index_at(v, from),
-				 vma_index_at(v, from) + ((to - from) >> RT_PAGE_SHIFT));
+		uint64_t index = vma_index_at(v, from);
+		uint64_t end = index + ((to - from) >> RT_PAGE_SHIFT);
+		uint64_t next = readahead_submit(v->mapping, index, end);
+		if (next < end && next < mapping_pages(v->mapping) && later)
+			readahead_later(v->mapping, next, end);
 		at = v->end;
 	}
 	rwlock_read_unlock(&mm->mmap_lock);
+}
+
+void mm_willneed(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	start_reading(mm, addr, len, true);
 }
 
 static void deactivate_range(struct mm *mm, struct vma *v, uint64_t index, uint64_t end)

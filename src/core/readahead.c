@@ -11,6 +11,19 @@
 #define WINDOW_MAX   ((uint32_t)PTES)
 #define AHEAD_WINDOW 64u /* a stream with this window is read ahead of */
 
+/* --- sizes --------------------------------------------------------------- */
+
+static unsigned order_most(struct mm *mm)
+{
+	/* A folio is at most a 64th of the budget: reclaim must have a choice. */
+	uint64_t limit = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE / 64;
+	unsigned most = 0;
+
+	while (most < CONFIG_READ_ORDER_MAX && (2ull << most) <= limit)
+		most++;
+	return most;
+}
+
 /* --- learning ------------------------------------------------------------ */
 
 static struct stream *stream_match(struct vma *v, uint64_t index)
@@ -81,6 +94,10 @@ struct ra_plan readahead_plan(struct mm *mm, struct vma *v, uint64_t index)
 	if (plan.stream && mm->ahead_max > 0) {
 		uint64_t reach = s->window < AHEAD_WINDOW ? s->window : s->window * 4ull;
 		plan.ahead = index + (reach < mm->ahead_max ? reach : mm->ahead_max);
+		/* Whole large folios, or each pass leaves smaller ones than the last. */
+		if (s->window >= AHEAD_WINDOW)
+			plan.ahead = (plan.ahead + (1ull << order_most(mm)) - 1) >> order_most(mm)
+								    << order_most(mm);
 	}
 	rt_unlock(&v->streams_lock);
 	return plan;
@@ -157,17 +174,6 @@ static void ahead_start(struct mapping *m, struct folio *f, void *buf, struct rt
 	rt_ioq_submit(&m->mm->ioq, &r->io);
 }
 
-static unsigned order_most(struct mm *mm)
-{
-	/* A folio is at most a 64th of the budget: reclaim must have a choice. */
-	uint64_t limit = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE / 64;
-	unsigned most = 0;
-
-	while (most < CONFIG_READ_ORDER_MAX && (2ull << most) <= limit)
-		most++;
-	return most;
-}
-
 uint64_t readahead_submit(struct mapping *m, uint64_t index, uint64_t end)
 {
 	struct mm *mm = m->mm;
@@ -202,4 +208,52 @@ uint64_t readahead_submit(struct mapping *m, uint64_t index, uint64_t end)
 		}
 	}
 	return index;
+}
+
+/* --- later ----------------------------------------------------------------- */
+
+void readahead_later(struct mapping *m, uint64_t index, uint64_t end)
+{
+	struct mm *mm = m->mm;
+
+	rt_lock(&mm->later_lock);
+	for (int i = 0; i < CONFIG_LATER; i++) {
+		if (mm->later[i].mapping)
+			continue;
+		mapping_hold(m);
+		mm->later[i] = (struct later_read){ m, index, end };
+		break;
+	}
+	rt_unlock(&mm->later_lock);
+	pager_kick(mm);
+}
+
+bool readahead_pending(struct mm *mm)
+{
+	bool more = false;
+
+	for (int i = 0; i < CONFIG_LATER; i++) {
+		rt_lock(&mm->later_lock);
+		struct later_read r = mm->later[i];
+		rt_unlock(&mm->later_lock);
+		if (!r.mapping)
+			continue;
+		/* Only the pager takes entries out: this one is ours. */
+		uint64_t next = readahead_submit(r.mapping, r.index, r.end);
+		uint64_t end = r.end < mapping_pages(r.mapping) ? r.end : mapping_pages(r.mapping);
+		bool room = rt_load_u64(&mm->charged, RT_RELAXED) +
+				    reclaim_high(rt_load_u64(&mm->budget, RT_RELAXED)) <
+			    mm_frame_limit(mm);
+		bool done = next >= end || (next == r.index && !room);
+		rt_lock(&mm->later_lock);
+		mm->later[i].index = next;
+		if (done)
+			mm->later[i].mapping = NULL;
+		rt_unlock(&mm->later_lock);
+		if (done)
+			mapping_unhold(r.mapping);
+		else
+			more = true;
+	}
+	return more;
 }

@@ -36,4 +36,10 @@ void readahead_mapped(struct vma *v, uint64_t index, uint64_t end);
  * memory or buffers ran out. */
 uint64_t readahead_submit(struct mapping *m, uint64_t index, uint64_t end);
 
+/* readahead_later - let the pager read [index, end) as buffers come free. Forgotten when
+ * memory runs out, or when too many are asked for: it is only advice. Needs: m kept. */
+void readahead_later(struct mapping *m, uint64_t index, uint64_t end);
+/* readahead_pending - go on with them. True: there is more. Pager only. */
+bool readahead_pending(struct mm *mm);
+
 #endif

@@ -219,7 +219,7 @@ static enum verdict judge_cold(struct mm *mm, struct folio *f)
 /* Needs: as judge_cold(). */
 static enum verdict judge_hot(struct mm *mm, struct folio *f)
 {
-	uint64_t round = mm->lru.hot_pages;
+	uint64_t round = frames_at_most(mm);
 
 	if (!f->mapping)
 		return GONE;
@@ -228,7 +228,7 @@ static enum verdict judge_hot(struct mm *mm, struct folio *f)
 		return KEEP_HOT;
 	}
 	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0)
-		return window_age(mm, f) >= round / 2 ? KEEP_COLD : KEEP_HOT;
+		return window_age(mm, f) >= 2 * round ? KEEP_COLD : KEEP_HOT;
 	if (window_age(mm, f) >= round)
 		unmap_window(mm, f);
 	return KEEP_HOT;

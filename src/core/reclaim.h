@@ -18,9 +18,9 @@
  *                     unmapped          -> evict
  *     hot, old end, one for each one evicted:
  *                     REFERENCED        -> again hot
- *                     unmapped since half a round or more -> cold
+ *                     unmapped for two budgets of evictions or more -> cold
  *                     mapped            -> unmap its window if that was not done for
- *                                          a round; again hot
+ *                                          one budget of evictions; again hot
  *
  * How much room hot has: a window's unmapping is paid by the pages evicted from it,
  * so cold must be long enough for each window to collect some. Large folios are
