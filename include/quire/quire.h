@@ -292,8 +292,9 @@ QUIRE_API int quire_on_error(struct quire *q, void *addr, size_t len,
  * File operations that stay coherent with what q has mapped of the same file.
  * fd may be any descriptor of it; a file that q does not map goes straight to
  * the kernel. Arguments, results and errno as pread(2), pwritev(2),
- * ftruncate(2), fsync(2). quire_pwrite with off -1 writes at (and moves) the
- * file position. buf may itself be managed memory.
+ * ftruncate(2), fsync(2). With off -1 the first two use (and move) the file position.
+ * The buffers may themselves be managed memory, as far as the budget can hold them at
+ * once (ENOMEM). quire_fsync() with fd -1 writes back every file of q.
  */
 QUIRE_API ssize_t quire_preadv(struct quire *q, int fd, const struct iovec *iov, int n, off_t off);
 QUIRE_API ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n,

@@ -42,8 +42,8 @@
 #define CONFIG_MEMORY_MIN (2ull << 20)
 
 /* What the real machine pays beside the frame, and nobody else counts: a table of
- * the kernel's per table of ours and one of the object's window, a node of the memfd's tree per node of ours. */
-#define CONFIG_HW_TABLE_BYTES 8192
+ * the kernel's per table of ours, a node of the memfd's tree per node of ours. */
+#define CONFIG_HW_TABLE_BYTES 4096
 #define CONFIG_HW_NODE_BYTES  576
 
 #define PTES	       (1u << CONFIG_PTES_SHIFT)

@@ -90,9 +90,16 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		rt_unlock(&f->table->lock);
 		return FAULT_NOPAGE; /* the caller looks again */
 	}
-	if (*pte == 0)
+	if (folio_test(folio, FOLIO_BOUNCED)) {
+		int err = *pte || private ? -EEXIST : pgtable_copy(mm, f->table, f->addr, folio);
+		fresh = err == 0;
+		if (err == -EEXIST)
+			err = filemap_settle(f->vma->mapping, folio);
+		n = err ? err : 1;
+	}
+	if (n > 0 && *pte == 0)
 		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
-	else if (!(*pte & PTE_OWN))
+	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN))
 		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
 	if (n > 0 && write && private && !(*pte & PTE_OWN))
 		n = pte_own(mm, f->table, f->addr);
@@ -131,7 +138,9 @@ static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, 
 			folio_put(mm, folio);
 			break;
 		}
-		if (folio->mapping != m || !folio_test(folio, FOLIO_UPTODATE)) {
+		/* Content in a bounce buffer is mapped by the fault that it was read for. */
+		if (folio->mapping != m || !folio_test(folio, FOLIO_UPTODATE) ||
+		    folio_test(folio, FOLIO_BOUNCED)) {
 			COVER(gather_lost);
 			folio_unlock(mm, folio);
 			folio_put(mm, folio);
@@ -207,8 +216,19 @@ static void keep_wanted(struct fault *f, struct folio *folio)
 
 static void put_wanted(struct fault *f)
 {
-	if (f->wanted)
-		folio_put(f->mm, f->wanted);
+	struct folio *folio = f->wanted;
+
+	if (!folio)
+		return;
+	/* Read for us, and we did not come to map it: do not keep the buffer busy. */
+	if (folio_test(folio, FOLIO_BOUNCED)) {
+		COVER(wanted_not_mapped);
+		folio_lock(f->mm, folio, false);
+		if (folio->mapping && filemap_settle(folio->mapping, folio) != 0)
+			filemap_del(folio->mapping, folio);
+		folio_unlock(f->mm, folio);
+	}
+	folio_put(f->mm, folio);
 	f->wanted = NULL;
 }
 
@@ -439,6 +459,22 @@ static bool is_own(struct fault *f)
 	return own;
 }
 
+/* A page that is written must have its content in the object, and be mapped there if it
+ * comes with its first mapping: dirty and BOUNCED do not go together. */
+static int settle_for_write(struct fault *f, struct folio *folio)
+{
+	if (!folio_test(folio, FOLIO_BOUNCED))
+		return 0;
+	int err = -EEXIST;
+	if (!f->vma->private) {
+		rt_lock(&f->table->lock);
+		if (f->table->pte[pte_slot(f->addr)] == 0)
+			err = pgtable_copy(f->mm, f->table, f->addr, folio);
+		rt_unlock(&f->table->lock);
+	}
+	return err ? filemap_settle(f->vma->mapping, folio) : 0;
+}
+
 static unsigned do_file_fault(struct fault *f)
 {
 	struct mm *mm = f->mm;
@@ -462,6 +498,12 @@ static unsigned do_file_fault(struct fault *f)
 		return result;
 	unsigned major = result & FAULT_MAJOR;
 	bool copy = write && f->vma->private && !is_own(f);
+	int err = write ? settle_for_write(f, folio) : 0;
+	if (err) {
+		folio_unlock(mm, folio);
+		folio_put(mm, folio);
+		return fault_error(f, FAULT_SIGBUS, -err) | major;
+	}
 	if (copy) {
 		result = charge_copy(f, folio);
 		if (result)

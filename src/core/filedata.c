@@ -52,6 +52,12 @@ static void patch_folio(struct mapping *m, struct folio *f, uint64_t off, uint64
 	uint64_t from = off > start ? off : start;
 	uint64_t to = off + len < stop ? off + len : stop;
 
+	if (filemap_settle(m, f) != 0) {
+		filemap_unbounce(m->mm, f);
+		filemap_del(m, f); /* it was never mapped: the next fault reads the new bytes */
+		return;
+	}
+
 	for (uint64_t at = from; at < to;) {
 		uint64_t n = RT_PAGE - at % RT_PAGE;
 		n = n < to - at ? n : to - at;

@@ -123,25 +123,43 @@ int filemap_fill(struct mapping *m, struct folio *f, void *buf, int64_t got)
 int filemap_read(struct mapping *m, struct folio *f)
 {
 	struct mm *mm = m->mm;
-	char *page = rt_object_window(&m->object, f->index);
+	char *buf = bounce_get_page(&mm->bounce);
 
 	ASSERT(folio_test(f, FOLIO_LOCKED));
 	ASSERT(folio_order(f) == 0);
-	/* Into the page itself: no copy, and no lock of the object's that all share. */
-	int64_t got = m->store->ops->read(m->store, page, RT_PAGE, f->index * RT_PAGE);
-	int err = 0;
-	got = valid_bytes(m, f, got);
-	if (got < 0)
-		err = (int)got;
-	else if ((uint64_t)got < RT_PAGE)
-		memset(page + got, 0, RT_PAGE - (uint64_t)got);
-	if (!err)
-		folio_set(f, FOLIO_UPTODATE);
+	int64_t got = valid_bytes(m, f, m->store->ops->read(m->store, buf, RT_PAGE,
+							     f->index * RT_PAGE));
 	stat_inc(mm, reads);
-	if (got > 0)
-		stat_add(mm, read_bytes, RT_PAGE);
-	if (err)
+	if (got < 0) {
 		stat_inc(mm, read_errors);
+		bounce_put(&mm->bounce, buf, 1);
+		return (int)got;
+	}
+	stat_add(mm, read_bytes, RT_PAGE);
+	if ((uint64_t)got < RT_PAGE)
+		memset(buf + got, 0, RT_PAGE - (uint64_t)got);
+	f->bounced = buf;
+	folio_set(f, FOLIO_BOUNCED | FOLIO_UPTODATE);
+	return 0;
+}
+
+void filemap_unbounce(struct mm *mm, struct folio *f)
+{
+	if (!folio_test(f, FOLIO_BOUNCED))
+		return;
+	folio_clear(f, FOLIO_BOUNCED);
+	bounce_put(&mm->bounce, f->bounced, 1);
+	f->dirty_map = 0;
+}
+
+int filemap_settle(struct mapping *m, struct folio *f)
+{
+	ASSERT(folio_test(f, FOLIO_LOCKED));
+	if (!folio_test(f, FOLIO_BOUNCED))
+		return 0;
+	int err = rt_object_fill(&m->object, f->index, f->bounced, 1);
+	if (!err)
+		filemap_unbounce(m->mm, f);
 	return err;
 }
 
@@ -151,6 +169,7 @@ void filemap_forget(struct mapping *m, struct folio *f, bool remember)
 	uint64_t pages = folio_pages(f);
 
 	ASSERT(rt_load_u32(&f->mapped, RT_RELAXED) == 0);
+	filemap_unbounce(mm, f);
 	lru_del(mm, f, remember);
 	rt_lock(&m->slots_lock);
 	radix_store(&m->folios, f->index, pages, NULL);

@@ -27,9 +27,20 @@ struct folio *filemap_get(struct mapping *m, uint64_t index);
 int filemap_add(struct mapping *m, uint64_t index, unsigned order, uint32_t extra,
 		struct folio **out);
 
-/* filemap_read - fill f from the store, and zero past its end. 0 (uptodate) or
- * -errno. Needs: f locked, not uptodate, order 0. Sleeps. */
+/*
+ * filemap_read - fill f from the store, and zero past its end. 0 (uptodate, and BOUNCED)
+ * or -errno. Needs: f locked, not uptodate, order 0. Sleeps.
+ *
+ * The content stays in the buffer that it was read to until the fault that asked for it
+ * maps it: one call then fills and maps the page (pgtable_copy). A write into the object
+ * takes a lock of the object's that all faults of the file would share. Who needs the
+ * content in the object before that, settles.
+ */
 int filemap_read(struct mapping *m, struct folio *f);
+/* filemap_settle - bring what is BOUNCED into the object. 0 or -errno. Needs: f locked. */
+int filemap_settle(struct mapping *m, struct folio *f);
+/* filemap_unbounce - the content is in the object, or not wanted: free the buffer. */
+void filemap_unbounce(struct mm *mm, struct folio *f);
 
 /* filemap_fill - the same from a buffer, of which `got` bytes came from the store. */
 int filemap_fill(struct mapping *m, struct folio *f, void *buf, int64_t got);

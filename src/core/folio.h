@@ -45,6 +45,7 @@ struct mm;
 #define FOLIO_OFF_LRU	 (1u << 10) /* removed: reclaim must not put it back (L) */
 #define FOLIO_REDIRTY	 (1u << 11) /* a write failed: all of it is dirty */
 #define FOLIO_SEEN	 (1u << 12) /* was mapped once since it was read */
+#define FOLIO_BOUNCED	 (1u << 13) /* content is in `bounced`, not in the object (F) */
 #define FOLIO_ORDER_SHIFT 24
 
 struct folio {
@@ -56,7 +57,10 @@ struct folio {
 	uint64_t index;		    /* (F,S) first page, a multiple of 2^order */
 	struct list_node lru;	    /* (L) empty while isolated */
 	struct folio *dirty_next;   /* (D) */
-	uint64_t dirty_map;	    /* (F) which 64ths (or pages) are dirty; last: see slab.h */
+	union {			    /* last: see slab.h */
+		uint64_t dirty_map; /* (F) DIRTY: which 64ths (or pages) of it */
+		void *bounced;	    /* (F) BOUNCED: a page of mm->bounce; never dirty too */
+	};
 };
 
 static inline unsigned folio_order(const struct folio *f)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/filemap.h"
 #include "core/mm.h"
 
 /* --- tables ------------------------------------------------------------- */
@@ -204,6 +205,22 @@ int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct
 			break;
 	}
 	return (int64_t)at;
+}
+
+int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f)
+{
+	pte_t *pte = &t->pte[pte_slot(addr)];
+	struct map_item item = { f, 1 };
+
+	rt_lock_assert(&t->lock);
+	ASSERT(*pte == 0);
+	int err = rt_mmu_copy(&mm->mmu, addr, f->bounced, true);
+	if (err)
+		return err;
+	filemap_unbounce(mm, f);
+	enter_items(mm, pte, &item, 0, 1, true);
+	t->present++;
+	return 0;
 }
 
 /* --- unmapping ----------------------------------------------------------- */

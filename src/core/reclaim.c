@@ -170,8 +170,6 @@ static void unmap_window(struct mm *mm, struct folio *f)
 		end = f->index + folio_pages(f);
 	*window_clock(mm, f) = mm->lru.clock;
 	stat_add(mm, unmapped_pages, filemap_unmap(f->mapping, first, end, true));
-	if (!folio_test(f, FOLIO_STREAM)) /* those are filled from a buffer */
-		rt_object_window_zap(&f->mapping->object, first, end - first);
 }
 
 /* --- one folio -------------------------------------------------------------- */

@@ -45,7 +45,8 @@ static void truncate_folio(struct mapping *m, struct folio *f, uint64_t size)
 		filemap_del(m, f);
 	} else if (folio_test(f, FOLIO_UPTODATE)) {
 		filemap_unmap(m, pages_of(size), f->index + folio_pages(f), false);
-		zero_tail(m, f, size);
+		if (filemap_settle(m, f) == 0)
+			zero_tail(m, f, size);
 	}
 out:
 	folio_unlock(mm, f);
@@ -84,7 +85,7 @@ void mapping_zero_tail(struct mapping *m)
 	if (!f)
 		return;
 	folio_lock(m->mm, f, false);
-	if (f->mapping == m && folio_test(f, FOLIO_UPTODATE))
+	if (f->mapping == m && folio_test(f, FOLIO_UPTODATE) && filemap_settle(m, f) == 0)
 		zero_tail(m, f, size);
 	folio_unlock(m->mm, f);
 	folio_put(m->mm, f);

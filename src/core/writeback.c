@@ -55,6 +55,7 @@ void folio_mark_dirty(struct mm *mm, struct folio *f, uint64_t index)
 {
 	ASSERT(folio_test(f, FOLIO_LOCKED));
 	ASSERT(folio_test(f, FOLIO_UPTODATE));
+	ASSERT(!folio_test(f, FOLIO_BOUNCED));
 	mark(mm, f, 1ull << ((index - f->index) >> bit_shift(f)));
 }
 

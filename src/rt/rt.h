@@ -72,10 +72,6 @@ void rt_pages_free(void *p, size_t bytes);
  * fetch: copy pages that are there to buf; a page that is not reads zero.
  * drop:  pages are not there afterwards, nor mapped in any view.
  * patch: change bytes of a page that is there.
- * window: a buffer that is the page itself: once something was written there the page
- *   is there, with that content (and zeros). Valid until the object is closed.
- * window_zap: pages of the range cost nothing any more for having been written through
- *   the window (a drop of such a page is dear otherwise). Transfers may be under way.
  * May sleep for memory. The caller orders fill, drop and rt_mmu_map of one page. */
 int rt_object_open(struct rt_object *o, uint64_t pages);
 void rt_object_close(struct rt_object *o);
@@ -84,8 +80,6 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n);
 int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n);
 int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t len);
-void *rt_object_window(struct rt_object *o, uint64_t index);
-void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n);
 
 /* --- mmu: views of objects at addresses that the program uses.
  * open:  a range whose pages are all unmapped; every touch faults to us.
@@ -95,6 +89,8 @@ void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n);
  *   first write faults. Returns the pages mapped from the front (a page mapped
  *   already counts and keeps its protection), or -errno if none:
  *   -EFAULT the page is not there; -ENOENT the range is not a view; -EAGAIN try again.
+ * copy:  fill and map in one, for a page of a shared view that is neither there nor mapped.
+ *   0, or -errno: -EEXIST it is there or mapped already; the others as map.
  * zap:   unmap; the pages stay in the object. No other thread uses an old
  *   translation after it returned. A private copy is lost.
  * wrprotect / unprotect: the next write faults / does not.
@@ -116,6 +112,7 @@ int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned ri
 /* move a private view with its copies; all else in it is unmapped afterwards. */
 int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, unsigned rights);
 int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp);
+int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp);
 void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);

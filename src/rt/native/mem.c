@@ -21,8 +21,6 @@
  */
 #define ARENA_BYTES (1ull << 30)
 #define ARENAS	    256
-/* Larger windows find no hole that a program would fill again: the kernel places them. */
-#define WINDOW_IN_ARENA (ARENA_BYTES / RT_PAGE / 2)
 
 struct arena {
 	char *base;
@@ -163,55 +161,10 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 	return err;
 }
 
-static void window_unmap(void *window, uint64_t pages)
-{
-	if (pages <= WINDOW_IN_ARENA)
-		range_give(window, pages);
-	else
-		sys(SYS_munmap, window, pages * RT_PAGE);
-}
-
 void rt_object_close(struct rt_object *o)
 {
-	void *window = rt_load_ptr(&o->window, RT_RELAXED);
-
-	if (window)
-		window_unmap(window, rt_load_u64(&o->window_pages, RT_RELAXED));
-	for (int i = 0; i < o->old_windows; i++)
-		window_unmap(o->old_window[i], o->old_pages[i]);
 	sys(SYS_close, o->fd);
 	o->fd = -1;
-}
-
-/* A window over half as much again as there is: a file that grows seldom needs another. The old
- * one stays for the transfers that use it. Needs: o->grow_lock. */
-static int window_grow(struct rt_object *o, uint64_t pages)
-{
-	uint64_t old = rt_load_u64(&o->window_pages, RT_RELAXED);
-
-	if (pages <= old)
-		return 0;
-	if (o->old_windows == 40)
-		return -ENOMEM;
-	pages += pages / 2 + 256;
-	void *range = pages <= WINDOW_IN_ARENA ? range_take(pages) : NULL;
-	if (!range && pages <= WINDOW_IN_ARENA)
-		return -ENOMEM;
-	long p = sys(SYS_mmap, range, pages * RT_PAGE, PROT_READ | PROT_WRITE,
-		     MAP_SHARED | MAP_NORESERVE | (range ? MAP_FIXED : 0), o->fd, 0L);
-	if (p < 0 && p > -4096) {
-		if (range)
-			range_give(range, pages);
-		return (int)p;
-	}
-	sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTFORK);
-	if (old > 0) {
-		o->old_window[o->old_windows] = rt_load_ptr(&o->window, RT_RELAXED);
-		o->old_pages[o->old_windows++] = old;
-	}
-	rt_store_u64(&o->window_pages, pages, RT_RELAXED);
-	rt_store_ptr(&o->window, (void *)p, RT_RELEASE);
-	return 0;
 }
 
 static int grow_locked(struct rt_object *o, uint64_t pages)
@@ -219,8 +172,6 @@ static int grow_locked(struct rt_object *o, uint64_t pages)
 	if (pages <= rt_load_u64(&o->pages, RT_RELAXED))
 		return 0;
 	long err = sys(SYS_ftruncate, o->fd, pages * RT_PAGE);
-	if (!err)
-		err = window_grow(o, pages);
 	if (!err)
 		rt_store_u64(&o->pages, pages, RT_RELEASE);
 	return (int)err;
@@ -236,20 +187,6 @@ int rt_object_grow(struct rt_object *o, uint64_t pages)
 	int err = grow_locked(o, pages);
 	rt_unlock(&o->grow_lock);
 	return err;
-}
-
-void *rt_object_window(struct rt_object *o, uint64_t index)
-{
-	return (char *)rt_load_ptr(&o->window, RT_ACQUIRE) + index * RT_PAGE;
-}
-
-void rt_object_window_zap(struct rt_object *o, uint64_t index, uint64_t n)
-{
-	uint64_t pages = rt_load_u64(&o->window_pages, RT_RELAXED);
-
-	if (index < pages)
-		sys(SYS_madvise, (char *)rt_load_ptr(&o->window, RT_ACQUIRE) + index * RT_PAGE,
-		    (n < pages - index ? n : pages - index) * RT_PAGE, MADV_DONTNEED);
 }
 
 /* All of [buf, buf+len) to or from byte `at`, over short counts and EINTR. */

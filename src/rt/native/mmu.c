@@ -114,18 +114,22 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 	 * mremap(2) drops registration and write protection: the caller has unmapped
 	 * all but the private copies, and those are writable. It drops them for the
 	 * whole of the VMA that the moved one merges with, too (seen on 6.18: the
-	 * neighbour read zeros from then on), so it must not merge: other rights.
+	 * neighbour read zeros from then on). So it must not merge: it is inaccessible
+	 * meanwhile, and differs in advice from every other view, accessible or not.
 	 */
 	int err = rt_view_protect(mmu, old, len, 0);
 	if (err)
 		return err;
+	sys(SYS_madvise, old, len, MADV_SEQUENTIAL);
 	long at = sys(SYS_mremap, old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 
 	if (at < 0 && at > -4096) {
+		sys(SYS_madvise, old, len, MADV_NORMAL);
 		rt_view_protect(mmu, old, len, rights);
 		return (int)at;
 	}
 	err = view_register(mmu, to, len);
+	sys(SYS_madvise, to, len, MADV_NORMAL);
 	return err ? err : rt_view_protect(mmu, to, len, rights);
 }
 
@@ -150,6 +154,14 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 			return done ? (int64_t)done : err;
 	}
 	return (int64_t)done;
+}
+
+int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp)
+{
+	struct uffdio_copy c = { .dst = addr, .src = (uintptr_t)buf, .len = RT_PAGE,
+				 .mode = UFFDIO_COPY_MODE_DONTWAKE | (wp ? UFFDIO_COPY_MODE_WP : 0) };
+
+	return (int)sys(SYS_ioctl, mmu->fd, UFFDIO_COPY, &c);
 }
 
 void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n)

@@ -120,11 +120,6 @@ struct rt_object {
 	int fd;
 	struct rt_lock grow_lock;
 	rt_u64 pages;
-	rt_ptr window;		/* a mapping of ours of the first window_pages */
-	rt_u64 window_pages;
-	void *old_window[40];	/* smaller ones, which transfers may still use */
-	uint64_t old_pages[40];
-	int old_windows;
 };
 
 struct rt_mmu {
