@@ -326,7 +326,7 @@ struct quire_stats {
 	uint64_t faults_cow;	   /* private copies made */
 	uint64_t faults_spurious;  /* somebody else had served it */
 	uint64_t faults_error;	   /* ended in SIGBUS or the callback */
-	uint64_t minor_ns;	   /* time in the handler, minor faults (sampled) */
+	uint64_t minor_ns;	   /* time in the handler, minor faults */
 	uint64_t minor_ns_count;   /* faults that minor_ns is the sum of */
 	uint64_t major_ns;	   /* time in the handler, major faults */
 	uint64_t major_ns_count;

@@ -96,17 +96,23 @@ ssize_t quire_preadv(struct quire *q, int fd, const struct iovec *iov, int n, of
 {
 	if (n < 0 || n > IOV_MAX)
 		return fail(EINVAL, "quire_preadv: %d buffers", n);
+	if (off < -1)
+		return fail(EINVAL, "quire_preadv: offset %lld", (long long)off);
 	struct mapping *m = hold_by_fd(q, fd);
 
+	int err = 0;
 	if (m) {
 		/* What the mapping has newer goes first: read(2) sees what was stored. */
 		off_t at = off == -1 ? (off_t)sys(SYS_lseek, fd, 0L, SEEK_CUR) : off;
 		if (at >= 0)
-			writeback_flush(m, (uint64_t)at >> RT_PAGE_SHIFT,
-					pages_of((uint64_t)at + iov_bytes(iov, n)));
+			err = writeback_push(m, (uint64_t)at >> RT_PAGE_SHIFT,
+					     pages_of((uint64_t)at + iov_bytes(iov, n)));
 		mapping_unhold(m);
 	}
-	int err = pin_iov(q, iov, n, true);
+	if (err)
+		return fail(-err, "quire_preadv: newer bytes of the mapping cannot be written: %s",
+			    strerror(-err));
+	err = pin_iov(q, iov, n, true);
 	if (err)
 		return fail(-err, "quire_preadv: the buffer cannot be held: %s", strerror(-err));
 	long got = transfer_iov(SYS_preadv, fd, iov, n, off);
@@ -195,6 +201,8 @@ ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n, o
 {
 	if (n < 0 || n > IOV_MAX)
 		return fail(EINVAL, "quire_pwritev: %d buffers", n);
+	if (off < -1)
+		return fail(EINVAL, "quire_pwritev: offset %lld", (long long)off);
 	int err = pin_iov(q, iov, n, false);
 	if (err)
 		return fail(-err, "quire_pwritev: the buffer cannot be held: %s", strerror(-err));
@@ -214,14 +222,16 @@ int quire_ftruncate(struct quire *q, int fd, off_t length)
 	struct mapping *m = hold_by_fd(q, fd);
 
 	/* Shrinking: ours first, so that no write-back grows the file again. */
-	if (m && length >= 0 && (uint64_t)length < rt_load_u64(&m->size, RT_ACQUIRE))
-		mapping_set_size(m, (uint64_t)length);
+	if (m && length >= 0) {
+		rt_lock(&m->size_lock);
+		if ((uint64_t)length < rt_load_u64(&m->size, RT_ACQUIRE))
+			mapping_set_size(m, (uint64_t)length);
+		rt_unlock(&m->size_lock);
+	}
 	long err = sys(SYS_ftruncate, fd, length);
 	if (m) {
 		/* The file's word is final, also when the call failed. */
-		int64_t size = m->store->ops->size(m->store);
-		if (size >= 0)
-			mapping_set_size(m, (uint64_t)size);
+		mapping_reload_size(m);
 		mapping_unhold(m);
 	}
 	return (int)result_of(err, "quire_ftruncate");

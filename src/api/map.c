@@ -140,7 +140,7 @@ void *quire_mmap(struct quire *q, void *addr, size_t len, int prot, int flags, i
 	struct stat st;
 	bool writable;
 
-	if (check_map(addr, len, prot, flags, (uint64_t)off) != 0 ||
+	if (is_gone(q, "quire_mmap") || check_map(addr, len, prot, flags, (uint64_t)off) != 0 ||
 	    check_file(fd, prot, flags, &st, &writable) != 0)
 		return MAP_FAILED;
 	if (flags & QUIRE_MAP_RESERVE) {
@@ -160,7 +160,7 @@ void *quire_mmap_store(struct quire *q, void *addr, size_t len, int prot, int fl
 {
 	struct store *store;
 
-	if (check_map(addr, len, prot, flags, off) != 0)
+	if (is_gone(q, "quire_mmap_store") || check_map(addr, len, prot, flags, off) != 0)
 		return MAP_FAILED;
 	if (!ops || ops->size < offsetof(struct quire_store_ops, sync) + sizeof(ops->sync) ||
 	    !ops->read)
@@ -179,6 +179,8 @@ void *quire_mmap_store(struct quire *q, void *addr, size_t len, int prot, int fl
 
 int quire_munmap(struct quire *q, void *addr, size_t len)
 {
+	if (is_gone(q, "quire_munmap"))
+		return -1;
 	if (check_range(addr, len, "quire_munmap") != 0) {
 		errno = EINVAL; /* as munmap(2), also for what are no addresses */
 		return -1;
@@ -188,6 +190,8 @@ int quire_munmap(struct quire *q, void *addr, size_t len)
 
 int quire_mprotect(struct quire *q, void *addr, size_t len, int prot)
 {
+	if (is_gone(q, "quire_mprotect"))
+		return -1;
 	if ((uintptr_t)addr % RT_PAGE == 0 && len == 0)
 		return 0;
 	if (check_range(addr, len, "quire_mprotect") != 0)
@@ -212,6 +216,8 @@ int quire_madvise(struct quire *q, void *addr, size_t len, int advice)
 	uint64_t at = (uintptr_t)addr, n = round_up(len);
 	int err = 0;
 
+	if (is_gone(q, "quire_madvise"))
+		return -1;
 	if (at % RT_PAGE == 0 && len == 0)
 		return 0;
 	if (check_range(addr, len, "quire_madvise") != 0)
@@ -281,6 +287,8 @@ int quire_msync(struct quire *q, void *addr, size_t len, int flags)
 	struct mapping *m;
 	int first = 0;
 
+	if (is_gone(q, "quire_msync"))
+		return -1;
 	if (flags & ~(MS_SYNC | MS_ASYNC | MS_INVALIDATE) ||
 	    (flags & (MS_SYNC | MS_ASYNC)) == (MS_SYNC | MS_ASYNC))
 		return fail(EINVAL, "quire_msync: flags 0x%x", flags);
@@ -307,6 +315,8 @@ void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_l
 	uint64_t to = (uintptr_t)new_addr;
 	bool fixed = flags & MREMAP_FIXED;
 
+	if (is_gone(q, "quire_mremap"))
+		return MAP_FAILED;
 	if (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) || (fixed && !(flags & MREMAP_MAYMOVE)))
 		return fail_ptr(EINVAL, "quire_mremap: flags 0x%x", flags);
 	if (check_range(old_addr, old_len, "quire_mremap") != 0 || new_len == 0 ||
@@ -327,6 +337,8 @@ void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_l
 
 int quire_pin(struct quire *q, const void *addr, size_t len, int flags)
 {
+	if (is_gone(q, "quire_pin"))
+		return -1;
 	if (flags & ~QUIRE_PIN_WRITE)
 		return fail(EINVAL, "quire_pin: flags 0x%x", flags);
 	if (len == 0)
@@ -338,13 +350,15 @@ void quire_unpin(struct quire *q, const void *addr, size_t len)
 {
 	int saved = errno;
 
-	if (len > 0)
+	if (len > 0 && !q->child)
 		mm_unpin(&q->mm, (uintptr_t)addr, len);
 	errno = saved;
 }
 
 int quire_contains(struct quire *q, const void *addr, size_t len)
 {
+	if (q->child)
+		return 0;
 	rt_rcu_read_lock();
 	struct vma *v = vma_find(&q->mm, (uintptr_t)addr);
 	int yes = v && v->start < (uintptr_t)addr + len;
@@ -354,6 +368,8 @@ int quire_contains(struct quire *q, const void *addr, size_t len)
 
 int quire_resident(struct quire *q, void *addr, size_t len, unsigned char *vec)
 {
+	if (is_gone(q, "quire_resident"))
+		return -1;
 	if (check_range(addr, len, "quire_resident") != 0)
 		return -1;
 	return set_errno(mm_resident(&q->mm, (uintptr_t)addr, round_up(len), vec),
@@ -363,6 +379,8 @@ int quire_resident(struct quire *q, void *addr, size_t len, unsigned char *vec)
 int quire_on_error(struct quire *q, void *addr, size_t len,
 		   enum quire_error_action (*fn)(const struct quire_error_info *, void *), void *arg)
 {
+	if (is_gone(q, "quire_on_error"))
+		return -1;
 	if (check_range(addr, len, "quire_on_error") != 0)
 		return -1;
 	return set_errno(mm_set_on_error(&q->mm, (uintptr_t)addr, round_up(len), (void (*)(void))fn,

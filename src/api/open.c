@@ -122,7 +122,7 @@ static int read_options(const struct quire_options *given, struct settings *s)
 		return fail(ENOSPC, "a budget of %llu bytes; the least that works is %llu",
 			    (unsigned long long)o.memory, (unsigned long long)quire_memory_min());
 	uint64_t budget = o.memory & ~(RT_PAGE - 1);
-	uint64_t ahead = 6ull << CONFIG_READ_ORDER_MAX;
+	uint64_t ahead = 4ull << CONFIG_READ_ORDER_MAX;
 	*s = (struct settings){
 		.mm = { .budget = budget, .retry = RETRY_P1_VMA, .dirty_percent = 40,
 			.ahead_max = budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
@@ -283,8 +283,10 @@ struct quire *quire_open(const struct quire_options *options)
 	err = fork_handlers_install();
 	if (!err)
 		err = rt_signal_open(api_fault);
+	fork_lock();
 	if (!err)
 		err = registry_add(q);
+	fork_unlock();
 	if (err) {
 		mm_close(&q->mm);
 		return open_failed(q, err);
@@ -299,9 +301,10 @@ int quire_close(struct quire *q)
 		return 0;
 	if (q->child)
 		return 0; /* the parent's; what the child inherited goes with it */
-	/* Faults of a closing write-back need the registry until the views are gone. */
-	int err = mm_close(&q->mm);
+	fork_lock();
 	registry_del(q);
+	int err = mm_close(&q->mm);
+	fork_unlock();
 	page_close(q);
 	rt_pages_free(q, sizeof(*q));
 	return err ? fail(-err, "write-back failed: %s; that data is lost", strerror(-err)) : 0;
@@ -312,6 +315,8 @@ int quire_set_memory(struct quire *q, uint64_t memory)
 	struct mm *mm = &q->mm;
 	uint64_t old = rt_load_u64(&mm->budget, RT_RELAXED);
 
+	if (is_gone(q, "quire_set_memory"))
+		return -1;
 	memory &= ~(RT_PAGE - 1);
 	if (memory < quire_memory_min())
 		return fail(ENOSPC, "a budget of %llu bytes; the least that works is %llu",

@@ -34,5 +34,11 @@ int check_size(const void *p, size_t size, size_t known);
 void fill_stats(struct quire *q, struct quire_stats *s);
 /* fork.c */
 int fork_handlers_install(void);
+/* While held, no fork of this process is under way: for opening and closing. */
+void fork_lock(void);
+void fork_unlock(void);
+
+/* is_gone - q is the parent's, and this is the child: fails with EINVAL. */
+bool is_gone(const struct quire *q, const char *call);
 
 #endif

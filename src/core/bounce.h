@@ -4,10 +4,10 @@
  *
  * A store writes into (or reads from) one of these, never into a mapped page: a
  * read straight into an alias of the object would leave it mapped there, and
- * unmapping costs 17-19 us when another thread runs (design.md). The pool is fixed
- * and part of the budget. Single pages are for faults and are waited for; longer
- * runs are for readahead and write-back, which do without when there is none, and
- * may not take the last BOUNCE_RESERVE pages.
+ * unmapping costs 17-19 us when another thread runs. The pool is fixed and part of
+ * the budget. Single pages are for faults, which keep one until the page is mapped,
+ * and are waited for; longer runs are for readahead and write-back, which do without
+ * (or wait) when there is none, and may not take the last BOUNCE_RESERVE pages.
  */
 #ifndef CORE_BOUNCE_H
 #define CORE_BOUNCE_H

@@ -7,11 +7,8 @@
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
-#ifndef CONFIG_FOLIO_ORDER_MAX
-#define CONFIG_FOLIO_ORDER_MAX 9 /* 2 MiB */
-#endif
 #ifndef CONFIG_READ_ORDER_MAX
-#define CONFIG_READ_ORDER_MAX 8 /* one readahead request: 1 MiB */
+#define CONFIG_READ_ORDER_MAX 9 /* the largest folio, and readahead request: 2 MiB */
 #endif
 #ifndef CONFIG_PTES_SHIFT
 #define CONFIG_PTES_SHIFT 9 /* pages under one table: 2 MiB */

@@ -101,9 +101,11 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
 	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN))
 		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
-	if (n > 0 && write && private && !(*pte & PTE_OWN))
+	if (n > 0 && write && private && !(*pte & PTE_OWN)) {
 		n = pte_own(mm, f->table, f->addr);
-	else if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
+		f->copy_made = n == 0;
+		n = n == 0 ? 1 : n;
+	} else if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
 		n = pte_make_writable(mm, f->table, f->addr);
 	if (fresh == 0 && n >= 0)
 		result = FAULT_NOPAGE;
@@ -330,6 +332,7 @@ static unsigned read_folio(struct fault *f, struct folio *folio)
 		folio_put(mm, folio);
 		return drop ? result : fault_error(f, FAULT_SIGBUS | FAULT_MAJOR, -err);
 	}
+	f->wanted_came = true;
 	if (!drop)
 		return FAULT_LOCKED | FAULT_MAJOR;
 	if (mm->retry == RETRY_P4_FOLIO && f->flags & FAULT_VMA_LOCK) {
@@ -514,7 +517,7 @@ static unsigned do_file_fault(struct fault *f)
 		stat_inc(mm, faults_write);
 	}
 	result = finish_fault(f, folio);
-	if (copy && !is_own(f))
+	if (copy && !f->copy_made)
 		uncharge_copy(mm);
 	folio_unlock(mm, folio);
 	folio_put(mm, folio);

@@ -28,7 +28,6 @@ enum fault_flag {
 	FAULT_KILLABLE = 1u << 3,
 	FAULT_TRIED = 1u << 4,
 	FAULT_VMA_LOCK = 1u << 5, /* the fault lock is the VMA lock */
-	FAULT_PIN = 1u << 6,	  /* no access of the program's: quire_pin(), populate */
 };
 
 /* Results. RETRY_VMA and RECLAIM only together with RETRY; never an ERROR with RETRY. */
@@ -55,6 +54,7 @@ struct fault {
 	struct ptable *table;	 /* there before any folio is locked */
 	uint64_t window;	 /* pages worth mapping at once */
 	struct folio *wanted;	 /* a reference to what it waited for */
+	bool copy_made;		 /* this try used the charge for a private copy */
 	bool wanted_came;	 /* it was uptodate when the wait was over */
 	bool waited_for_read;	 /* a major fault, over all its tries */
 	int error;		 /* errno of an ERROR */

@@ -108,6 +108,8 @@ int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 	uint64_t index = off >> RT_PAGE_SHIFT;
 
 	ASSERT(len <= FILEDATA_CHUNK);
+	/* One writer at a time: two that each hold folios could wait for each other's. */
+	rt_lock(&m->size_lock);
 	if (off + len > rt_load_u64(&m->size, RT_ACQUIRE))
 		mapping_zero_tail(m);
 	hold_folios(m, index, pages_of(off + len), &held);
@@ -121,5 +123,6 @@ int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 		bounce_put(&mm->bounce, buf, 1);
 	}
 	release_folios(mm, &held);
+	rt_unlock(&m->size_lock);
 	return put;
 }

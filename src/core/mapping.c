@@ -41,6 +41,7 @@ int mapping_open(struct mm *mm, struct store *store, struct mapping **out)
 	m->store = store;
 	m->id = ++mm->next_id;
 	rt_store_u64(&m->size, (uint64_t)size, RT_RELAXED);
+	rt_lock_init(&m->size_lock);
 	rt_lock_init(&m->slots_lock);
 	rt_lock_init(&m->views_lock);
 	rt_lock_init(&m->dirty_lock);

@@ -31,7 +31,10 @@ struct mapping {
 	struct list_node by_mm;	    /* (M) */
 	uint32_t views;		    /* (M) VMAs over it */
 	rt_u32 holds;		    /* (a) users without the mmap_lock; raised under it */
-	rt_u64 size;		    /* (a) i_size in bytes; changes under S */
+	struct rt_lock size_lock;   /* held over looking at the store's size and changing
+				     * ours, and by writers of file data; may sleep for I/O;
+				     * before the folio lock */
+	rt_u64 size;		    /* (a) i_size in bytes; changes under size_lock and S */
 	struct rt_lock slots_lock;
 	struct radix folios;	    /* (S) to write; RCU to read */
 	rt_u64 cached;		    /* (a) pages; changes under S */
@@ -47,7 +50,7 @@ struct mapping {
 	int write_error;	    /* (D) the first since it was last reported */
 	rt_u32 epoch;		    /* (a) which of writes[] new writes count in */
 	rt_u32 writes[2];	    /* (a) under way; msync waits for the older */
-	struct rt_lock sync_lock;   /* one msync at a time */
+	struct rt_lock sync_lock;   /* one msync at a time; sleeps for I/O */
 };
 
 static inline uint64_t pages_of(uint64_t bytes)

@@ -106,9 +106,9 @@ struct mm {
 	struct pager pager;
 	struct rt_lock later_lock;
 	struct later_read later[CONFIG_LATER]; /* (later_lock) */
-	struct rt_lock reclaim_lock;	/* one round of reclaim at a time: its scratch */
+	struct rt_lock reclaim_lock;	/* one round of reclaim at a time; sleeps in the machine */
 	struct reclaim_scratch *scratch; /* (reclaim_lock) */
-	struct rt_lock write_lock;	/* one sorted write-out at a time: its scratch */
+	struct rt_lock write_lock;	/* one sorted write-out at a time; sleeps for I/O */
 	struct folio **write_scratch;
 	struct mm_stats stats;
 };

@@ -199,6 +199,7 @@ int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, uns
 	   unsigned flags, uint64_t *addr)
 {
 	struct mapping *m;
+	bool claimed = false;
 
 	/* Metadata pushes frames out, but half of the budget is for frames. */
 	if (rt_load_u64(&mm->metadata, RT_RELAXED) > rt_load_u64(&mm->budget, RT_RELAXED) / 2 ||
@@ -214,10 +215,13 @@ int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, uns
 	if (flags & RT_VIEW_FIXED && !(flags & RT_VIEW_NOREPLACE)) {
 		mapping_hold(m);
 		err = claim_range(mm, *addr, *addr + len);
+		claimed = err == 0;
 		rt_sub_u32(&m->holds, 1, RT_RELEASE);
 	}
 	if (!err)
 		err = view_new(mm, m, index, len, rights, flags, addr);
+	if (err && flags & RT_VIEW_FIXED && claimed)
+		rt_view_close(&mm->mmu, *addr, len);
 	if (err)
 		mapping_release(m);
 	else
@@ -333,7 +337,26 @@ static int grow_in_place(struct mm *mm, struct vma *v, uint64_t more)
 	if (next && next->start < end)
 		return -ENOMEM;
 	int err = view_new(mm, v->mapping, vma_index_end(v), more, v->rights, flags, &at);
-	return err == -EEXIST ? -ENOMEM : err;
+	if (err)
+		return err == -EEXIST ? -ENOMEM : err;
+	struct vma *n = vma_find(mm, at);
+	n->advice = v->advice;
+	n->on_error = v->on_error;
+	n->on_error_arg = v->on_error_arg;
+	return 0;
+}
+
+/* Was the page at addr own? It is none afterwards. A neighbour may share the table. */
+static bool take_own(struct ptable *t, uint64_t addr)
+{
+	rt_lock(&t->lock);
+	bool own = t->pte[pte_slot(addr)] & PTE_OWN;
+	if (own) {
+		t->pte[pte_slot(addr)] = 0;
+		t->present--;
+	}
+	rt_unlock(&t->lock);
+	return own;
 }
 
 /* Move the private copies of v to the new view at `to`, page by page of the table. */
@@ -350,12 +373,12 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 	for (uint64_t off = 0; off < len; off += RT_PAGE) {
 		struct ptable *from = ptable_lookup(mm, v->start + off);
 		struct ptable *dest = ptable_get(mm, to + off);
-		if (!from || !(from->pte[pte_slot(v->start + off)] & PTE_OWN))
+		if (!from || !take_own(from, v->start + off))
 			continue;
-		from->pte[pte_slot(v->start + off)] = 0;
-		from->present--;
+		rt_lock(&dest->lock);
 		dest->pte[pte_slot(to + off)] = PTE_OWN;
 		dest->present++;
+		rt_unlock(&dest->lock);
 	}
 	return 0;
 }

@@ -99,12 +99,11 @@ enum zap_how {
 };
 
 /* pgtable_zap - unmap [start, end) of v. Returns the pages unmapped.
- * ZAP_ALL needs: v's lock, or mapping->views_lock with the folios locked.
- * ZAP_RECLAIM needs: mapping->views_lock. */
+ * Needs: v's lock, the mmap_lock, or mapping->views_lock. */
 uint64_t pgtable_zap(struct mm *mm, struct vma *v, uint64_t start, uint64_t end, enum zap_how how);
 
 /* pgtable_mkclean - write-protect what is writable and not pinned in [start, end) of
- * v: a later write faults. Needs: as ZAP_RECLAIM. */
+ * v: a later write faults. Needs: as pgtable_zap(). */
 void pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
 
 /* pgtable_free - free the tables that lie wholly in [start, end), where no VMA is

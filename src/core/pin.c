@@ -44,7 +44,7 @@ static int fault_in(struct mm *mm, uint64_t addr, bool write)
 {
 	struct fault_error e;
 
-	switch (mm_fault(mm, addr, write, FAULT_PIN, &e)) {
+	switch (mm_fault(mm, addr, write, 0, &e)) {
 	case FAULT_END_DONE:
 		return 0;
 	case FAULT_END_FOREIGN:
@@ -108,7 +108,7 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 
 	/* What is cached is mapped, what is not is asked for; nobody waits ... */
 	for (uint64_t at = addr; !write && at < addr + len; at += RT_PAGE)
-		mm_fault(mm, at, false, FAULT_PIN | FAULT_RETRY_NOWAIT, &e);
+		mm_fault(mm, at, false, FAULT_RETRY_NOWAIT, &e);
 	/* ... and then for each in turn. */
 	for (uint64_t at = addr; at < addr + len; at += RT_PAGE) {
 		int err = fault_in(mm, at, write);

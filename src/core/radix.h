@@ -3,7 +3,7 @@
  * radix.h - a map from 64-bit keys to pointers that is read without a lock.
  *
  * 64-way nodes from a slab; the height grows with the largest key. One writer at a
- * time (the caller's lock); readers inside an RCU section or under that lock. A
+ * time (the caller's lock); readers need nothing, because nodes are type-stable. A
  * reader sees, for each key, a value that was there at some time since its call
  * began; what it gets may have been removed already, so the caller takes a
  * reference and re-checks identity. Nodes are freed at once and are type-stable: an

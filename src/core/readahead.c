@@ -148,6 +148,7 @@ static void ahead_done(struct rt_io *io)
 	bounce_put(&mm->bounce, buf, pages);
 	folio_unlock(mm, f);
 	folio_put(mm, f);
+	pager_progress(mm); /* a write-out may wait for the buffer */
 }
 
 /* The largest folio that starts at index and ends by end. */
@@ -244,7 +245,9 @@ bool readahead_pending(struct mm *mm)
 		bool room = rt_load_u64(&mm->charged, RT_RELAXED) +
 				    reclaim_high(rt_load_u64(&mm->budget, RT_RELAXED)) <
 			    mm_frame_limit(mm);
-		bool done = next >= end || (next == r.index && !room);
+		bool stuck = next == r.index && (!room || !r.mapping->store->ops->file(
+								  r.mapping->store, false));
+		bool done = next >= end || stuck || r.mapping->views == 0;
 		rt_lock(&mm->later_lock);
 		mm->later[i].index = next;
 		if (done)

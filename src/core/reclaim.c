@@ -179,9 +179,12 @@ enum verdict { KEEP_COLD, KEEP_HOT, EVICT, GONE };
 /* Somebody uses it right now: refers to it, has pinned it, or writes it out. */
 static bool is_busy(const struct folio *f)
 {
+	uint32_t refs = rt_load_u32(&f->refs, RT_ACQUIRE);
 	uint32_t expected = 2 + rt_load_u32(&f->mapped, RT_ACQUIRE); /* cache, us */
 
-	return rt_load_u32(&f->refs, RT_ACQUIRE) != expected ||
+	if (folio_test(f, FOLIO_QUEUED))
+		expected++; /* the dirty stack's; one that leaves it meanwhile is still held */
+	return refs != expected ||
 	       rt_load_u32(&f->pins, RT_ACQUIRE) > 0 || folio_test(f, FOLIO_WRITEBACK);
 }
 
@@ -346,8 +349,7 @@ static uint64_t round_locked(struct mm *mm)
 	rt_unlock(&mm->reclaim_lock);
 	if (dirty)
 		writeback_some(mm);
-	if (freed > 0)
-		pager_progress(mm);
+	pager_progress(mm); /* freed or not: who waited for the lock looks again */
 	return freed;
 }
 

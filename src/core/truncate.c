@@ -100,24 +100,30 @@ void mapping_extend(struct mapping *m)
 		set_i_size(m, (uint64_t)size);
 }
 
-void mapping_refresh_size(struct mapping *m)
+/* Needs: m->size_lock. */
+static void refresh_locked(struct mapping *m, bool may_shrink)
 {
 	int64_t size = m->store->ops->size(m->store);
+	uint64_t old = rt_load_u64(&m->size, RT_ACQUIRE);
 
-	if (size <= 0 || (uint64_t)size <= rt_load_u64(&m->size, RT_ACQUIRE))
+	if (size < 0 || (uint64_t)size == old || ((uint64_t)size < old && !may_shrink))
 		return;
-	mapping_zero_tail(m);
-	mapping_extend(m);
+	COVER(size_changed_outside);
+	mapping_set_size(m, (uint64_t)size);
 }
 
-static void refresh_one(struct mapping *m)
+void mapping_refresh_size(struct mapping *m)
 {
-	int64_t size = m->store->ops->size(m->store);
+	rt_lock(&m->size_lock);
+	refresh_locked(m, false);
+	rt_unlock(&m->size_lock);
+}
 
-	if (size >= 0 && (uint64_t)size != rt_load_u64(&m->size, RT_ACQUIRE)) {
-		COVER(size_changed_outside);
-		mapping_set_size(m, (uint64_t)size);
-	}
+void mapping_reload_size(struct mapping *m)
+{
+	rt_lock(&m->size_lock);
+	refresh_locked(m, true);
+	rt_unlock(&m->size_lock);
 }
 
 void mappings_refresh_sizes(struct mm *mm)
@@ -127,8 +133,13 @@ void mappings_refresh_sizes(struct mm *mm)
 	/* Short of a size change this is one fstat each; with one, it sleeps for folios
 	 * with the mmap_lock held for reading, as a fault on the slow path would. */
 	rwlock_read_lock(&mm->mmap_lock);
-	list_for_each(pos, &mm->mappings)
-		refresh_one(list_entry(pos, struct mapping, by_mm));
+	list_for_each(pos, &mm->mappings) {
+		struct mapping *m = list_entry(pos, struct mapping, by_mm);
+		if (!rt_trylock(&m->size_lock))
+			continue; /* somebody is at it; the next tick comes soon */
+		refresh_locked(m, true);
+		rt_unlock(&m->size_lock);
+	}
 	rwlock_read_unlock(&mm->mmap_lock);
 }
 
@@ -137,7 +148,7 @@ int mapping_invalidate(struct mapping *m, uint64_t index, uint64_t end)
 	struct mm *mm = m->mm;
 	void *value;
 	uint64_t key;
-	int err = writeback_sync(m, index, end, true);
+	int err = writeback_push(m, index, end);
 
 	if (err)
 		return err;

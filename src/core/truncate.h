@@ -14,16 +14,18 @@
 
 #include "core/mapping.h"
 
-/* mapping_set_size - Sleeps. Needs: m held or a view of it kept; no folio lock. */
+/* mapping_set_size - Sleeps. Needs: m->size_lock; no folio lock. */
 void mapping_set_size(struct mapping *m, uint64_t size);
 /* mapping_zero_tail - what was stored past the end in the last page goes: the file is
  * about to grow, and those bytes read zero. Needs: as mapping_set_size(). */
 void mapping_zero_tail(struct mapping *m);
 /* mapping_extend - a new, larger size; the caller has zeroed the tail. */
 void mapping_extend(struct mapping *m);
-/* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the
- * caller may be inside a fault. Does not sleep for a folio. */
+/* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the caller
+ * may be inside a fault. Sleeps. Needs: no folio lock. */
 void mapping_refresh_size(struct mapping *m);
+/* mapping_reload_size - the same, either way. */
+void mapping_reload_size(struct mapping *m);
 /* mappings_refresh_sizes - of every mapping, either way. Pager only. */
 void mappings_refresh_sizes(struct mm *mm);
 /* mapping_invalidate - forget the clean pages of [index, end), write the dirty ones

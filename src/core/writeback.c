@@ -40,9 +40,9 @@ static void mark(struct mm *mm, struct folio *f, uint64_t bits)
 	struct mapping *m = f->mapping;
 
 	f->dirty_map |= bits;
-	if (folio_test(f, FOLIO_DIRTY))
+	/* A write that just failed may set it at the same moment: who was first counts. */
+	if (rt_or_u32(&f->state, FOLIO_DIRTY, RT_ACQ_REL) & FOLIO_DIRTY)
 		return;
-	folio_set(f, FOLIO_DIRTY);
 	rt_add_u64(&mm->dirty, folio_pages(f), RT_RELAXED);
 	rt_lock(&m->dirty_lock);
 	if (m->dirty_folios == 0)
@@ -270,10 +270,10 @@ static void write_large(struct write_out *o, struct folio *f, uint64_t first, ui
 			break;
 		err = -rt_object_fetch(&m->object, f->index + at, buf, n);
 		int64_t put = err ? 0 : m->store->ops->write(m->store, buf, want, off);
-		stat_inc(mm, writes);
 		if (!err && put != (int64_t)want)
 			err = put < 0 ? (int)-put : ENOSPC;
-		else
+		stat_inc(mm, writes);
+		if (!err)
 			stat_add(mm, write_bytes, want);
 	}
 	bounce_put(&mm->bounce, buf, most + 1);
@@ -486,16 +486,18 @@ static void set_syncing(struct mapping *m, bool syncing)
 	rt_unlock(&m->dirty_lock);
 }
 
-static int take_error(struct mapping *m)
+static int noted_error(struct mapping *m, bool take)
 {
 	rt_lock(&m->dirty_lock);
 	int err = m->write_error;
-	m->write_error = 0;
+	if (take)
+		m->write_error = 0;
 	rt_unlock(&m->dirty_lock);
 	return err;
 }
 
-int writeback_flush(struct mapping *m, uint64_t index, uint64_t end)
+/* Write, and wait. Returns the error that is noted; take: it is reported now. */
+static int flush(struct mapping *m, uint64_t index, uint64_t end, bool take)
 {
 	rt_store_u64(&m->retry_at_ns, 0, RT_RELAXED);
 	rt_lock(&m->sync_lock);
@@ -503,9 +505,14 @@ int writeback_flush(struct mapping *m, uint64_t index, uint64_t end)
 	write_range(m, index, end, true);
 	wait_for_writes(m);
 	set_syncing(m, false);
-	int err = -take_error(m);
+	int err = -noted_error(m, take);
 	rt_unlock(&m->sync_lock);
 	return err;
+}
+
+int writeback_push(struct mapping *m, uint64_t index, uint64_t end)
+{
+	return flush(m, index, end, false);
 }
 
 int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait)
@@ -514,7 +521,7 @@ int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait)
 		write_range(m, index, end, false);
 		return 0;
 	}
-	int err = writeback_flush(m, index, end);
+	int err = flush(m, index, end, true);
 	if (!err && m->store->ops->sync)
 		err = m->store->ops->sync(m->store);
 	return err;

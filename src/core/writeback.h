@@ -38,8 +38,9 @@ void writeback_background(struct mm *mm);
 /* writeback_sync - msync of pages [index, end): 0, or the error. wait: MS_SYNC.
  * Sleeps. Needs: m held or a view of it kept, no lock. */
 int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait);
-/* writeback_flush - the same without the barrier: the store has the bytes. */
-int writeback_flush(struct mapping *m, uint64_t index, uint64_t end);
+/* writeback_push - the same without the barrier: the store has the bytes, or an error is
+ * returned, which msync still reports. */
+int writeback_push(struct mapping *m, uint64_t index, uint64_t end);
 /* writeback_all - every mapping, and wait. The first error. */
 int writeback_all(struct mm *mm);
 /* writeback_pending - is anything dirty or being written? */

@@ -35,7 +35,7 @@ enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
  * rt_cas_*(p, expected, new, order): true if *p was expected and is now new.
  * rt_add_, rt_sub_, rt_or_, rt_and_: return the value before. */
 
-/* --- lock: not recursive; a waiter sleeps. Whether a holder may sleep for I/O is said
+/* --- lock: not recursive; a waiter sleeps. A holder does not sleep, unless that is said
  * where the lock is declared.
  *   void rt_lock_init(struct rt_lock *); rt_lock(); bool rt_trylock(); rt_unlock();
  *   void rt_lock_assert(struct rt_lock *)   - the caller, or anyone, holds it */
@@ -126,7 +126,6 @@ int64_t rt_file_size(struct rt_file *f);
 int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off);
 int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t off);
 int rt_file_sync(struct rt_file *f);
-int rt_file_reserve(struct rt_file *f, uint64_t off, uint64_t len);
 /* rt_file_trim - let the machine forget copies it may keep of the range. */
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len);
 

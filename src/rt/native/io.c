@@ -119,14 +119,6 @@ int rt_file_sync(struct rt_file *f)
 	return (int)sys(SYS_fdatasync, f->fd);
 }
 
-int rt_file_reserve(struct rt_file *f, uint64_t off, uint64_t len)
-{
-	long err = sys(SYS_fallocate, f->fd, 1 /* KEEP_SIZE */, off, len);
-
-	/* Without extents to reserve there is nothing that a write could lack. */
-	return err == -EOPNOTSUPP ? 0 : (int)err;
-}
-
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len)
 {
 	if (f->direct < 0)
@@ -175,7 +167,8 @@ static void uring_loop(struct queue *q)
 		if (!io)
 			return;
 		one_done(q);
-		if (res == -EAGAIN || res == -EINTR) {
+		/* -ECANCELED: the submitter's thread ended before its request was begun. */
+		if (res == -EAGAIN || res == -EINTR || res == -ECANCELED) {
 			transfer_now(io);
 			continue;
 		}
@@ -295,8 +288,8 @@ void rt_ioq_submit(struct rt_ioq *rq, struct rt_io *io)
 		rt_lock(&q->lock);
 	}
 	push(q, io);
-	if (q->uring)
-		io_uring_submit(&q->ring);
+	while (q->uring && io_uring_submit(&q->ring) < 0)
+		rt_relax(); /* -EAGAIN, -EINTR: the entry stays queued */
 	rt_unlock(&q->lock);
 	if (!q->uring)
 		rt_wake(&q->tail, 1);

@@ -8,16 +8,18 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <urcu-bp.h>
 
 #include "base/bitmap.h"
 #include "rt/rt.h"
+#include "rt/native/fork.h"
 #include "rt/native/sys.h"
 
 /*
  * Our own pages come from arenas that are reserved whole: a program may unmap a range
  * and map it again with MAP_FIXED, and nothing of ours may have moved into the hole
- * meanwhile. (The first version let the kernel choose each time; test/regress has the
- * story.)
+ * meanwhile. (The first version let the kernel choose: a VMA index was replaced by the
+ * stress test's own mapping.)
  */
 #define ARENA_BYTES (1ull << 30)
 #define ARENAS	    256
@@ -30,6 +32,24 @@ struct arena {
 
 static struct arena arenas[ARENAS];
 static struct rt_lock arenas_lock;
+
+void rt_native_fork(enum rt_fork when)
+{
+	switch (when) {
+	case RT_FORK_PREPARE:
+		rt_lock(&arenas_lock);
+		urcu_bp_before_fork();
+		break;
+	case RT_FORK_PARENT:
+		urcu_bp_after_fork_parent();
+		rt_unlock(&arenas_lock);
+		break;
+	case RT_FORK_CHILD:
+		urcu_bp_after_fork_child();
+		rt_lock_init(&arenas_lock);
+		break;
+	}
+}
 
 static bool arena_open(struct arena *a, size_t pages)
 {

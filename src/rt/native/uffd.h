@@ -30,6 +30,9 @@
 #endif
 
 /* What file pages need: all of these, or rt_mmu_open() refuses. */
-#define UFFD_NEEDED (UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
+/* WP_UNPOPULATED came with CONTINUE_MODE_WP, which has no bit of its own: Linux 6.4. */
+#define UFFD_NEEDED                                                                                \
+	(UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |        \
+	 UFFD_FEATURE_WP_UNPOPULATED)
 
 #endif
