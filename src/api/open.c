@@ -122,7 +122,7 @@ static int read_options(const struct quire_options *given, struct settings *s)
 		return fail(ENOSPC, "a budget of %llu bytes; the least that works is %llu",
 			    (unsigned long long)o.memory, (unsigned long long)quire_memory_min());
 	uint64_t budget = o.memory & ~(RT_PAGE - 1);
-	uint64_t ahead = 4ull << CONFIG_READ_ORDER_MAX;
+	uint64_t ahead = 6ull << CONFIG_READ_ORDER_MAX;
 	*s = (struct settings){
 		.mm = { .budget = budget, .retry = RETRY_P1_VMA, .dirty_percent = 40,
 			.ahead_max = budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },

@@ -8,7 +8,9 @@
 #define CORE_CONFIG_H
 
 #ifndef CONFIG_READ_ORDER_MAX
-#define CONFIG_READ_ORDER_MAX 9 /* the largest folio, and readahead request: 2 MiB */
+/* The largest folio, and readahead request: 1 MiB. At 2 MiB a sequential pass ran at 1.1
+ * GB/s instead of 1.5: the last copy out of the bounce buffer is waited for. */
+#define CONFIG_READ_ORDER_MAX 8
 #endif
 #ifndef CONFIG_PTES_SHIFT
 #define CONFIG_PTES_SHIFT 9 /* pages under one table: 2 MiB */

@@ -91,7 +91,7 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		return FAULT_NOPAGE; /* the caller looks again */
 	}
 	if (folio_test(folio, FOLIO_BOUNCED)) {
-		int err = *pte || private ? -EEXIST : pgtable_copy(mm, f->table, f->addr, folio);
+		int err = *pte || private ? -EEXIST : pgtable_copy(mm, f->table, f->addr, folio, true);
 		fresh = err == 0;
 		if (err == -EEXIST)
 			err = filemap_settle(f->vma->mapping, folio);
@@ -472,7 +472,9 @@ static int settle_for_write(struct fault *f, struct folio *folio)
 	if (!f->vma->private) {
 		rt_lock(&f->table->lock);
 		if (f->table->pte[pte_slot(f->addr)] == 0)
-			err = pgtable_copy(f->mm, f->table, f->addr, folio);
+			err = pgtable_copy(f->mm, f->table, f->addr, folio, false);
+		if (!err)
+			folio_mark_dirty(f->mm, folio, f->index);
 		rt_unlock(&f->table->lock);
 	}
 	return err ? filemap_settle(f->vma->mapping, folio) : 0;

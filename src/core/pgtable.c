@@ -207,18 +207,18 @@ int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct
 	return (int64_t)at;
 }
 
-int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f)
+int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp)
 {
 	pte_t *pte = &t->pte[pte_slot(addr)];
 	struct map_item item = { f, 1 };
 
 	rt_lock_assert(&t->lock);
 	ASSERT(*pte == 0);
-	int err = rt_mmu_copy(&mm->mmu, addr, f->bounced, true);
+	int err = rt_mmu_copy(&mm->mmu, addr, f->bounced, wp);
 	if (err)
 		return err;
 	filemap_unbounce(mm, f);
-	enter_items(mm, pte, &item, 0, 1, true);
+	enter_items(mm, pte, &item, 0, 1, wp);
 	t->present++;
 	return 0;
 }

@@ -77,10 +77,10 @@ struct map_item {
 int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct map_item *items,
 		    unsigned n, bool wp, uint64_t *fresh);
 
-/* pgtable_copy - fill and map the page of f from its bounce buffer, write-protected.
- * 0, or -errno as rt_mmu_copy(). Needs: f locked and BOUNCED, the entry none, a shared
- * view, the table's lock. */
-int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f);
+/* pgtable_copy - fill and map the page of f from its bounce buffer. wp false: the caller
+ * marks f dirty before it drops the table's lock. 0, or -errno as rt_mmu_copy().
+ * Needs: f locked and BOUNCED, the entry none, a shared view, the table's lock. */
+int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp);
 
 /* pte_make_writable - lift the write protection of a present page, whose folio is
  * dirty. pte_own - make it the process's own copy; charged by the caller.

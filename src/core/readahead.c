@@ -172,7 +172,7 @@ static void ahead_start(struct mapping *m, struct folio *f, void *buf, struct rt
 		.mapping = m, .folio = f, .pages = folio_pages(f) + 1,
 	};
 	stat_inc(m->mm, reads_ahead);
-	rt_ioq_submit(&m->mm->ioq, &r->io);
+	rt_ioq_submit(&m->mm->ioq, &r->io, false);
 }
 
 uint64_t readahead_submit(struct mapping *m, uint64_t index, uint64_t end)

@@ -176,7 +176,7 @@ static void run_submit(struct write_run *w)
 	w->io.file = file;
 	w->io.len = w->want;
 	if (file && w->want > 0) {
-		rt_ioq_submit(&m->mm->ioq, &w->io);
+		rt_ioq_submit(&m->mm->ioq, &w->io, true); /* out_flush() */
 		return;
 	}
 	w->io.res = w->want > 0 ? m->store->ops->write(m->store, w->io.buf, w->want, w->io.off) : 0;
@@ -207,11 +207,19 @@ struct write_out {
 	uint64_t reach;	       /* dirty folios follow each other up to here */
 };
 
-static void out_flush(struct write_out *o)
+/* Give the run that is being gathered to the queue. */
+static void out_next(struct write_out *o)
 {
 	if (o->run)
 		run_submit(o->run);
 	o->run = NULL;
+}
+
+/* And start all that was given: before anything is waited for. */
+static void out_flush(struct write_out *o)
+{
+	out_next(o);
+	rt_ioq_flush(&o->m->mm->ioq);
 }
 
 /* A bounce run for at most n pages and the request itself; waits until there is one. */
@@ -239,7 +247,11 @@ static uint64_t run_most(struct mm *mm)
 static struct write_run *run_new(struct write_out *o, uint64_t page, uint64_t pages)
 {
 	struct mm *mm = o->m->mm;
-	void *buf = run_buffer(mm, pages);
+	void *buf = bounce_get_run(&mm->bounce, pages + 1);
+	if (!buf) {
+		out_flush(o);
+		buf = run_buffer(mm, pages);
+	}
 	struct write_run *w = (void *)((char *)buf + pages * RT_PAGE);
 
 	*w = (struct write_run){ .mapping = o->m, .pages = pages + 1 };
@@ -316,7 +328,7 @@ static void write_begin(struct write_out *o, struct folio *f)
 	uint64_t page = f->index + first, n = end - first;
 	if (o->run && (o->next != page || o->run->io.len / RT_PAGE + n > o->run->pages - 1 ||
 		       o->run->folios == RUN_PAGES))
-		out_flush(o);
+		out_next(o);
 	if (!o->run)
 		o->run = run_new(o, page, o->reach - page < most ? o->reach - page : most);
 	struct write_run *w = o->run;

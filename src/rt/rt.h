@@ -130,7 +130,8 @@ int rt_file_sync(struct rt_file *f);
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len);
 
 /* --- io queue: reads and writes that run meanwhile. submit does not sleep for the
- * I/O; done(req) runs later on a thread of the machine's own, once per request, in
+ * I/O; more: another submit or a flush follows soon, this one may wait for it.
+ * done(req) runs later on a thread of the machine's own, once per request, in
  * any order. req->res: bytes, or -errno. */
 struct rt_io {
 	struct rt_file *file;
@@ -143,7 +144,8 @@ struct rt_io {
 };
 int rt_ioq_open(struct rt_ioq *q);
 void rt_ioq_close(struct rt_ioq *q); /* after the last done() */
-void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io);
+void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more);
+void rt_ioq_flush(struct rt_ioq *q);
 
 /* --- failure: say where and stop. */
 _Noreturn void rt_panic(const char *file, int line, const char *what);

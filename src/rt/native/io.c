@@ -24,6 +24,7 @@
 
 #define RING_ENTRIES 256
 #define DIRECT_ALIGN 4096
+#define HELD_MOST    32 /* requests gathered for one system call */
 
 /* --- files ------------------------------------------------------------- */
 
@@ -136,6 +137,7 @@ struct queue {
 	rt_u32 head, tail;    /* list is full when tail - head is RING_ENTRIES */
 	rt_u32 room;	      /* raised at every completion: submitters wait on it */
 	rt_u32 inflight;
+	uint32_t held;	      /* (lock) entries not yet given to the kernel */
 	rt_u32 stop;
 };
 
@@ -275,21 +277,42 @@ static void push(struct queue *q, struct rt_io *io)
 	io_uring_sqe_set_data(sqe, io);
 }
 
-void rt_ioq_submit(struct rt_ioq *rq, struct rt_io *io)
+/* Needs: q->lock. */
+static void uring_push(struct queue *q)
+{
+	while (io_uring_submit(&q->ring) < 0)
+		rt_relax(); /* -EAGAIN, -EINTR: the entries stay queued */
+	q->held = 0;
+}
+
+void rt_ioq_flush(struct rt_ioq *rq)
+{
+	struct queue *q = rq->state;
+
+	rt_lock(&q->lock);
+	if (q->uring && q->held > 0)
+		uring_push(q);
+	rt_unlock(&q->lock);
+}
+
+void rt_ioq_submit(struct rt_ioq *rq, struct rt_io *io, bool more)
 {
 	struct queue *q = rq->state;
 
 	rt_lock(&q->lock);
 	while (rt_load_u32(&q->inflight, RT_ACQUIRE) >= RING_ENTRIES / 2) {
 		uint32_t room = rt_load_u32(&q->room, RT_ACQUIRE);
+		if (q->uring && q->held > 0)
+			uring_push(q); /* what we wait for may be among them */
 		rt_unlock(&q->lock);
 		if (rt_load_u32(&q->inflight, RT_ACQUIRE) >= RING_ENTRIES / 2)
 			rt_wait(&q->room, room, 0);
 		rt_lock(&q->lock);
 	}
 	push(q, io);
-	while (q->uring && io_uring_submit(&q->ring) < 0)
-		rt_relax(); /* -EAGAIN, -EINTR: the entry stays queued */
+	q->held++;
+	if (q->uring && (!more || q->held >= HELD_MOST))
+		uring_push(q);
 	rt_unlock(&q->lock);
 	if (!q->uring)
 		rt_wake(&q->tail, 1);
