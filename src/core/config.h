@@ -19,10 +19,13 @@
 #define CONFIG_WAIT_BUCKETS 256
 #endif
 #ifndef CONFIG_MAP_BATCH
-#define CONFIG_MAP_BATCH 64 /* folios that one fault-around holds locked */
+#define CONFIG_MAP_BATCH 256 /* folios that one fault-around holds locked */
 #endif
 #ifndef CONFIG_RECLAIM_BATCH
 #define CONFIG_RECLAIM_BATCH 64 /* folios that one round of reclaim holds locked */
+#endif
+#ifndef CONFIG_SPARSE_WINDOW
+#define CONFIG_SPARSE_WINDOW 16 /* cached pages of a window that are evicted untested */
 #endif
 #ifndef CONFIG_WRITE_BATCH
 #define CONFIG_WRITE_BATCH 1024 /* dirty folios sorted at once */

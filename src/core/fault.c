@@ -11,6 +11,8 @@
 #include "core/truncate.h"
 #include "core/writeback.h"
 
+#define GATHER_AT_ONCE 16 /* lookups of fault-around in one descent of the tree */
+
 void fault_lock_release(struct fault *f)
 {
 	if (f->flags & FAULT_VMA_LOCK)
@@ -101,11 +103,13 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
 	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN))
 		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
-	if (n > 0 && write && private && !(*pte & PTE_OWN)) {
+	/* Without a charge the copy that was there has gone meanwhile: the access runs
+	 * again, and is charged then. */
+	if (n > 0 && write && private && !(*pte & PTE_OWN) && f->copy_charged) {
 		n = pte_own(mm, f->table, f->addr);
 		f->copy_made = n == 0;
 		n = n == 0 ? 1 : n;
-	} else if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
+	} else if (n > 0 && write && !private && *pte & PTE_PRESENT && *pte & PTE_WP)
 		n = pte_make_writable(mm, f->table, f->addr);
 	if (fresh == 0 && n >= 0)
 		result = FAULT_NOPAGE;
@@ -121,6 +125,25 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 	return result;
 }
 
+/* Reference and lock `folio`, found at `index`, if it is ready to be mapped. What the lookup
+ * found may have become another folio since: under its lock that shows. */
+static bool take_ready(struct mm *mm, struct mapping *m, struct folio *folio, uint64_t index)
+{
+	if (!folio_test(folio, FOLIO_UPTODATE) || !folio_tryget(folio))
+		return false;
+	if (folio_trylock(folio)) {
+		/* Content in a bounce buffer is mapped by the fault that it was read for. */
+		if (folio->mapping == m && index >= folio->index &&
+		    index < folio->index + folio_pages(folio) &&
+		    folio_test(folio, FOLIO_UPTODATE) && !folio_test(folio, FOLIO_BOUNCED))
+			return true;
+		COVER(gather_lost);
+		folio_unlock(mm, folio);
+	}
+	folio_put(mm, folio);
+	return false;
+}
+
 /*
  * Gather folios from f->index on that are ready to be mapped: referenced, trylocked,
  * uptodate, still of this mapping. Stops at the first that is not. Returns the pages.
@@ -128,30 +151,30 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, unsigned *n)
 {
 	struct mapping *m = f->vma->mapping;
-	struct mm *mm = f->mm;
-	uint64_t pages = 0;
+	void *found[GATHER_AT_ONCE];
+	uint64_t keys[GATHER_AT_ONCE], pages = 0;
 
 	*n = 0;
 	while (pages < limit && *n < CONFIG_MAP_BATCH) {
-		struct folio *folio = filemap_get(m, f->index + pages);
-		if (!folio)
-			break;
-		if (!folio_test(folio, FOLIO_UPTODATE) || !folio_trylock(folio)) {
-			folio_put(mm, folio);
-			break;
+		uint64_t at = f->index + pages;
+		unsigned got = radix_gang(&m->folios, at, f->index + limit, found, keys,
+					  limit - pages < GATHER_AT_ONCE ? (unsigned)(limit - pages)
+									 : GATHER_AT_ONCE);
+		for (unsigned i = 0; i < got && *n < CONFIG_MAP_BATCH; i++) {
+			uint64_t index = f->index + pages;
+			if (keys[i] < index)
+				continue; /* another page of the folio before */
+			if (keys[i] > index || !take_ready(f->mm, m, found[i], index))
+				return pages;
+			struct folio *folio = found[i];
+			uint64_t left = folio->index + folio_pages(folio) - index;
+			items[*n].folio = folio;
+			items[*n].pages =
+				(uint32_t)(left < limit - pages ? left : limit - pages);
+			pages += items[(*n)++].pages;
 		}
-		/* Content in a bounce buffer is mapped by the fault that it was read for. */
-		if (folio->mapping != m || !folio_test(folio, FOLIO_UPTODATE) ||
-		    folio_test(folio, FOLIO_BOUNCED)) {
-			COVER(gather_lost);
-			folio_unlock(mm, folio);
-			folio_put(mm, folio);
+		if (got == 0)
 			break;
-		}
-		uint64_t left = folio->index + folio_pages(folio) - (f->index + pages);
-		items[*n].folio = folio;
-		items[*n].pages = (uint32_t)(left < limit - pages ? left : limit - pages);
-		pages += items[(*n)++].pages;
 	}
 	return pages;
 }
@@ -503,6 +526,8 @@ static unsigned do_file_fault(struct fault *f)
 		return result;
 	unsigned major = result & FAULT_MAJOR;
 	bool copy = write && f->vma->private && !is_own(f);
+	f->copy_charged = copy;
+	f->copy_made = false;
 	int err = write ? settle_for_write(f, folio) : 0;
 	if (err) {
 		folio_unlock(mm, folio);
@@ -603,6 +628,7 @@ static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
 	}
 	if (result & FAULT_RECLAIM) {
 		uint64_t from = rt_now_ns();
+		reclaim_reserve_grow(mm);
 		bool freed = reclaim_direct(mm, 1);
 		stat_inc(mm, stalls);
 		stat_add(mm, stall_ns, rt_now_ns() - from);

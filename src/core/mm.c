@@ -76,7 +76,7 @@ bool mm_charge_pages(struct mm *mm, uint64_t pages)
 			return false;
 		if (rt_cas_u64(&mm->charged, now, now + bytes, RT_RELAXED)) {
 			note_max(mm, now + bytes);
-			if (now + bytes > budget - metadata_room(budget) - reclaim_low(budget))
+			if (now + bytes > budget - metadata_room(budget) - reclaim_low(mm))
 				pager_kick(mm);
 			return true;
 		}

@@ -65,6 +65,8 @@ struct pager {
 	rt_u32 write;	  /* somebody wants dirty folios written */
 	rt_u32 progress;  /* raised when memory or write-back came along */
 	rt_u32 waiters;	  /* threads that wait on progress */
+	rt_u32 freed;	  /* raised when reclaim freed pages */
+	rt_u32 hungry;	  /* threads that wait on freed: as many are woken as pages came */
 	void (*tick)(void *arg); /* (c) every PAGER_TICK while awake, or NULL */
 	void *tick_arg;
 };
@@ -89,6 +91,7 @@ struct mm {
 	rt_u64 dirty;			/* (a) pages, at folio granularity */
 	rt_u64 writeback;		/* (a) pages */
 	rt_u64 pinned;			/* (a) pages */
+	rt_u64 reserve;			/* (a) bytes, see reclaim_low() */
 	rt_u64 write_failed_ns;		/* (a) when a write last failed; 0: one succeeded since */
 
 	enum retry_policy retry;	/* (c) */

@@ -18,9 +18,7 @@
 
 static bool needs_memory(struct mm *mm)
 {
-	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
-
-	return rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(budget) > mm_frame_limit(mm);
+	return rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(mm) > mm_frame_limit(mm);
 }
 
 static void pager_main(void *arg)
@@ -40,6 +38,7 @@ static void pager_main(void *arg)
 		uint64_t now = rt_now_ns();
 		if (now >= next_tick) {
 			mappings_refresh_sizes(mm);
+			reclaim_reserve_decay(mm);
 			if (p->tick)
 				p->tick(p->tick_arg);
 			next_tick = now + TICK_NS;
@@ -91,6 +90,26 @@ void pager_progress(struct mm *mm)
 	rt_add_u32(&p->progress, 1, RT_SEQ_CST);
 	if (rt_load_u32(&p->waiters, RT_SEQ_CST) > 0)
 		rt_wake(&p->progress, UINT32_MAX);
+}
+
+void pager_freed(struct mm *mm, uint64_t pages)
+{
+	struct pager *p = &mm->pager;
+
+	rt_add_u32(&p->freed, 1, RT_SEQ_CST);
+	if (rt_load_u32(&p->hungry, RT_SEQ_CST) > 0)
+		rt_wake(&p->freed, pages < UINT32_MAX ? (unsigned)pages : UINT32_MAX);
+}
+
+void pager_wait_freed(struct mm *mm, uint32_t seq)
+{
+	struct pager *p = &mm->pager;
+
+	rt_add_u32(&p->hungry, 1, RT_SEQ_CST);
+	/* Not long: what comes clean by a write, or is unpinned, is not announced here. */
+	if (rt_load_u32(&p->freed, RT_SEQ_CST) == seq)
+		rt_wait(&p->freed, seq, TICK_NS / 10);
+	rt_sub_u32(&p->hungry, 1, RT_SEQ_CST);
 }
 
 void pager_wait(struct mm *mm, uint32_t seq)

@@ -243,7 +243,7 @@ bool readahead_pending(struct mm *mm)
 		uint64_t next = readahead_submit(r.mapping, r.index, r.end);
 		uint64_t end = r.end < mapping_pages(r.mapping) ? r.end : mapping_pages(r.mapping);
 		bool room = rt_load_u64(&mm->charged, RT_RELAXED) +
-				    reclaim_high(rt_load_u64(&mm->budget, RT_RELAXED)) <
+				    reclaim_high(mm) <
 			    mm_frame_limit(mm);
 		bool stuck = next == r.index && (!room || !r.mapping->store->ops->file(
 								  r.mapping->store, false));

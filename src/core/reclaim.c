@@ -29,7 +29,7 @@ static uint64_t ghost_key(const struct mapping *m, uint64_t index)
 static uint64_t frames_at_most(struct mm *mm)
 {
 	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED);
-	uint64_t other = rt_load_u64(&mm->metadata, RT_RELAXED) + reclaim_high(budget) +
+	uint64_t other = rt_load_u64(&mm->metadata, RT_RELAXED) + reclaim_high(mm) +
 			 rt_load_u64(&mm->owned, RT_RELAXED) * RT_PAGE;
 
 	return budget > other ? (budget - other) / RT_PAGE : 0;
@@ -188,6 +188,17 @@ static bool is_busy(const struct folio *f)
 	       rt_load_u32(&f->pins, RT_ACQUIRE) > 0 || folio_test(f, FOLIO_WRITEBACK);
 }
 
+/* Are few pages of its window cached? Then its unmapping is paid by few evictions. */
+static bool window_is_sparse(const struct folio *f)
+{
+	uint64_t first = f->index & ~(uint64_t)(PTES - 1), keys[CONFIG_SPARSE_WINDOW + 1];
+	void *values[CONFIG_SPARSE_WINDOW + 1];
+
+	return folio_order(f) == 0 &&
+	       radix_gang(&f->mapping->folios, first, first + PTES, values, keys,
+			  CONFIG_SPARSE_WINDOW + 1) <= CONFIG_SPARSE_WINDOW;
+}
+
 /* Needs: f locked and isolated, a reference. */
 static enum verdict judge_cold(struct mm *mm, struct folio *f)
 {
@@ -201,7 +212,7 @@ static enum verdict judge_cold(struct mm *mm, struct folio *f)
 		return KEEP_HOT;
 	}
 	if (rt_load_u32(&f->mapped, RT_ACQUIRE) > 0) {
-		bool test = !folio_test(f, FOLIO_STREAM | FOLIO_TESTED);
+		bool test = !folio_test(f, FOLIO_STREAM | FOLIO_TESTED) && !window_is_sparse(f);
 		unmap_window(mm, f);
 		if (test) {
 			folio_set(f, FOLIO_TESTED);
@@ -282,7 +293,82 @@ static uint64_t evict_batch(struct mm *mm, struct folio **f, unsigned n)
 	return pages;
 }
 
+/* --- the reserve ---------------------------------------------------------------- */
+
+uint64_t reclaim_low(struct mm *mm)
+{
+	return rt_load_u64(&mm->budget, RT_RELAXED) / 64 + rt_load_u64(&mm->reserve, RT_RELAXED);
+}
+
+uint64_t reclaim_high(struct mm *mm)
+{
+	return rt_load_u64(&mm->budget, RT_RELAXED) / 32 + 2 * rt_load_u64(&mm->reserve, RT_RELAXED);
+}
+
+void reclaim_reserve_grow(struct mm *mm)
+{
+	uint64_t old = rt_load_u64(&mm->reserve, RT_RELAXED);
+
+	/* Lost updates cost nothing: the next stall comes. */
+	if (old < rt_load_u64(&mm->budget, RT_RELAXED) / 16)
+		rt_cas_u64(&mm->reserve, old, old + 16 * RT_PAGE, RT_RELAXED);
+}
+
+void reclaim_reserve_decay(struct mm *mm)
+{
+	uint64_t old = rt_load_u64(&mm->reserve, RT_RELAXED);
+
+	if (old > 0)
+		rt_cas_u64(&mm->reserve, old, old - (old / 64 + 1), RT_RELAXED);
+}
+
 /* --- rounds --------------------------------------------------------------------- */
+
+/* Isolate f if it is a cold one that can go. True: it is locked, with a reference. */
+static bool take_neighbour(struct mm *mm, struct mapping *m, struct folio *f)
+{
+	bool taken = false;
+
+	if (folio_order(f) > 0 || folio_test(f, FOLIO_HOT | FOLIO_REFERENCED | FOLIO_DIRTY) ||
+	    !folio_test(f, FOLIO_SEEN) || !folio_trylock(f))
+		return false;
+	if (f->mapping == m && !is_busy(f) && rt_load_u32(&f->mapped, RT_ACQUIRE) == 0 &&
+	    !folio_test(f, FOLIO_REFERENCED | FOLIO_DIRTY)) {
+		rt_lock(&mm->lru.lock);
+		if (!list_empty(&f->lru)) {
+			list_out(mm, f);
+			taken = true;
+		}
+		rt_unlock(&mm->lru.lock);
+	}
+	if (!taken)
+		folio_unlock(mm, f);
+	return taken;
+}
+
+/* f goes, and its window was just unmapped for it alone: so may the few others there. */
+static uint64_t take_sparse_window(struct mm *mm, const struct folio *f)
+{
+	struct reclaim_scratch *s = mm->scratch;
+	struct mapping *m = f->mapping;
+	uint64_t at = f->index & ~(uint64_t)(PTES - 1), end = at + PTES, key, n = 0;
+	void *value;
+
+	if (!window_is_sparse(f))
+		return 0;
+	for (; s->evicts < CONFIG_RECLAIM_BATCH &&
+	       radix_gang(&m->folios, at, end, &value, &key, 1) > 0;
+	     at = key + 1) {
+		struct folio *g = filemap_get(m, key);
+		if (g && g != f && take_neighbour(mm, m, g)) {
+			s->evict[s->evicts++] = g;
+			n++;
+		} else if (g) {
+			folio_put(mm, g);
+		}
+	}
+	return n;
+}
 
 static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 {
@@ -303,6 +389,7 @@ static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 		if (v == EVICT) {
 			found += folio_pages(f);
 			s->evict[s->evicts++] = f;
+			found += take_sparse_window(mm, f);
 			continue; /* keeps lock and reference */
 		}
 		if (v != GONE)
@@ -349,7 +436,9 @@ static uint64_t round_locked(struct mm *mm)
 	rt_unlock(&mm->reclaim_lock);
 	if (dirty)
 		writeback_some(mm);
-	pager_progress(mm); /* freed or not: who waited for the lock looks again */
+	if (freed > 0)
+		pager_freed(mm, freed);
+	pager_progress(mm);
 	return freed;
 }
 
@@ -387,12 +476,13 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 
 	for (;;) {
 		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
+		uint32_t freed = rt_load_u32(&mm->pager.freed, RT_ACQUIRE);
 
 		if (fits(mm, pages))
 			return true;
 		/* One at a time; who finds another at it waits for what that one frees. */
 		if (!rt_trylock(&mm->reclaim_lock)) {
-			pager_wait(mm, seq);
+			pager_wait_freed(mm, freed);
 			continue;
 		}
 		if (round_locked(mm) > 0) {

@@ -13,7 +13,9 @@
  * a folio that is used comes back by a soft fault, which sets FOLIO_REFERENCED:
  *
  *     cold, old end:  REFERENCED        -> hot, if there is room, else again cold
- *                     mapped, small     -> unmap its window, once more round (TESTED)
+ *                     mapped, small     -> unmap its window, once more round (TESTED);
+ *                                          but where few pages of the window are cached,
+ *                                          evict it, and those of them that are cold too
  *                     mapped, TESTED or read by a stream -> unmap, evict
  *                     unmapped          -> evict
  *     hot, old end, one for each one evicted:
@@ -38,16 +40,16 @@
 int reclaim_init(struct mm *mm);
 void reclaim_fini(struct mm *mm);
 
-/* The pager keeps this much of the budget free once it runs ... */
-static inline uint64_t reclaim_high(uint64_t budget)
-{
-	return budget / 32;
-}
-/* ... and starts to run below this. */
-static inline uint64_t reclaim_low(uint64_t budget)
-{
-	return budget / 64;
-}
+/*
+ * The pager starts to run when less than reclaim_low() is free and stops at
+ * reclaim_high(). Both grow with every fault that finds nothing free, up to an eighth of
+ * the budget, and shrink again by a 64th a tick: a few threads need little, 256 can
+ * take a megabyte at once.
+ */
+uint64_t reclaim_low(struct mm *mm);
+uint64_t reclaim_high(struct mm *mm);
+void reclaim_reserve_grow(struct mm *mm);
+void reclaim_reserve_decay(struct mm *mm); /* pager only */
 
 void lru_add(struct mm *mm, struct folio *f);
 /* lru_del - off its list; remember: into the ghost table. */
@@ -68,6 +70,9 @@ void pager_kick(struct mm *mm);
 void pager_kick_write(struct mm *mm); /* and write back */
 /* pager_progress - memory or write-back moved on: wake who waits for that. */
 void pager_progress(struct mm *mm);
+/* pager_freed, pager_wait_freed - the same for pages: no more are woken than can have one. */
+void pager_freed(struct mm *mm, uint64_t pages);
+void pager_wait_freed(struct mm *mm, uint32_t seq);
 /* pager_wait - until pager_progress() was called after seq was read, or 100 ms. */
 void pager_wait(struct mm *mm, uint32_t seq);
 
