@@ -53,6 +53,8 @@ static ssize_t result_of(long n, const char *call)
 
 static int pin_iov(struct quire *q, const struct iovec *iov, int n, bool write)
 {
+	if (q->child)
+		return 0; /* nothing of it is here: the call goes straight to the kernel */
 	for (int i = 0; i < n; i++) {
 		if (iov[i].iov_len == 0)
 			continue;
@@ -69,6 +71,8 @@ static int pin_iov(struct quire *q, const struct iovec *iov, int n, bool write)
 
 static void unpin_iov(struct quire *q, const struct iovec *iov, int n)
 {
+	if (q->child)
+		return;
 	for (int i = 0; i < n; i++)
 		if (iov[i].iov_len > 0)
 			mm_unpin(&q->mm, (uintptr_t)iov[i].iov_base, iov[i].iov_len);

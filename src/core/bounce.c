@@ -56,7 +56,12 @@ void *bounce_get_page(struct bounce *b)
 
 		if (buf)
 			return buf;
-		COVER(bounce_wait);
+		/* Never wait if it can be helped: the caller may hold a VMA lock, and a
+		 * writer that waits for it holds up those who have the buffers. */
+		COVER(bounce_empty);
+		buf = rt_pages_alloc(RT_PAGE);
+		if (buf)
+			return buf;
 		rt_add_u32(&b->waiters, 1, RT_SEQ_CST);
 		buf = take_page(b);
 		if (!buf)
@@ -87,6 +92,11 @@ void *bounce_get_run(struct bounce *b, uint64_t n)
 void bounce_put(struct bounce *b, void *buf, uint64_t n)
 {
 	uint64_t at = (uint64_t)((char *)buf - b->pages) / RT_PAGE;
+
+	if ((char *)buf < b->pages || at >= b->count) {
+		rt_pages_free(buf, RT_PAGE);
+		return;
+	}
 
 	rt_lock(&b->lock);
 	bitmap_clear_run(b->map, at, n);

@@ -71,6 +71,38 @@ static uint64_t map_limit(const struct fault *f)
 	return n < in_file ? n : in_file;
 }
 
+/* Run again what the machine could not do now; report the rest. */
+static unsigned machine_result(struct fault *f, int64_t err)
+{
+	COVER(finish_fault_machine);
+	/* -EAGAIN, or the range is being taken from under us, or somebody was first. */
+	if (err == -EAGAIN || err == -ENOENT || err == -EEXIST)
+		return FAULT_NOPAGE;
+	return fault_error(f, FAULT_SIGBUS, (int)-err);
+}
+
+/*
+ * finish_copy - the end of a write to a private view: the page becomes the process's own.
+ * Needs: as finish_fault().
+ */
+static unsigned finish_copy(struct fault *f)
+{
+	int err = 0;
+
+	rt_lock(&f->table->lock);
+	bool own = f->table->pte[pte_slot(f->addr)] & PTE_OWN;
+	/* Without a charge the copy that was there has gone meanwhile: the access runs
+	 * again, and is charged then. */
+	if (!own && f->copy_buf) {
+		err = pte_own(f->mm, f->table, f->addr, f->copy_buf);
+		f->copy_made = err == 0;
+	}
+	rt_unlock(&f->table->lock);
+	if (err)
+		return machine_result(f, err);
+	return f->copy_made ? 0 : FAULT_NOPAGE;
+}
+
 /*
  * finish_fault - map the page of f in `folio`; for a write, writable.
  * Returns 0 (mapped), FAULT_NOPAGE (someone else did), or an ERROR. Never unlocks
@@ -103,24 +135,14 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
 	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN))
 		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
-	/* Without a charge the copy that was there has gone meanwhile: the access runs
-	 * again, and is charged then. */
-	if (n > 0 && write && private && !(*pte & PTE_OWN) && f->copy_charged) {
-		n = pte_own(mm, f->table, f->addr);
-		f->copy_made = n == 0;
-		n = n == 0 ? 1 : n;
-	} else if (n > 0 && write && !private && *pte & PTE_PRESENT && *pte & PTE_WP)
+	if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
 		n = pte_make_writable(mm, f->table, f->addr);
 	if (fresh == 0 && n >= 0)
 		result = FAULT_NOPAGE;
 	rt_unlock(&f->table->lock);
 
-	if (n < 0) {
-		COVER(finish_fault_machine);
-		/* -EAGAIN, or the range is being taken from under us: run again. */
-		return n == -EAGAIN || n == -ENOENT ? FAULT_NOPAGE
-						    : fault_error(f, FAULT_SIGBUS, (int)-n);
-	}
+	if (n < 0)
+		return machine_result(f, n);
 	stat_add(mm, pages_mapped, fresh);
 	return result;
 }
@@ -160,6 +182,9 @@ static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, 
 		unsigned got = radix_gang(&m->folios, at, f->index + limit, found, keys,
 					  limit - pages < GATHER_AT_ONCE ? (unsigned)(limit - pages)
 									 : GATHER_AT_ONCE);
+		/* Small folios lie scattered: have their lines on the way, all at once. */
+		for (unsigned i = 0; i < got; i++)
+			__builtin_prefetch(found[i], 1);
 		for (unsigned i = 0; i < got && *n < CONFIG_MAP_BATCH; i++) {
 			uint64_t index = f->index + pages;
 			if (keys[i] < index)
@@ -382,6 +407,7 @@ static unsigned read_missing(struct fault *f, const struct ra_plan *plan, struct
 		uint64_t tried = readahead_submit(m, f->index, end);
 		if (nowait)
 			return FAULT_RETRY;
+		readahead_reached(f->vma, f->index, tried);
 		if (tried > f->index)
 			return 0;
 	}
@@ -516,8 +542,10 @@ static unsigned do_file_fault(struct fault *f)
 		result = map_pages(f);
 		if (result & FAULT_NOPAGE) {
 			/* Keep the pipe full: the reader has reached this far. */
-			if (plan.ahead > f->index + f->window)
-				readahead_submit(f->vma->mapping, f->index + 1, plan.ahead);
+			if (plan.ahead > f->index + f->window && plan.ahead > plan.from)
+				readahead_reached(f->vma, f->index,
+						  readahead_submit(f->vma->mapping, plan.from,
+								   plan.ahead));
 			return result;
 		}
 	}
@@ -526,7 +554,7 @@ static unsigned do_file_fault(struct fault *f)
 		return result;
 	unsigned major = result & FAULT_MAJOR;
 	bool copy = write && f->vma->private && !is_own(f);
-	f->copy_charged = copy;
+	f->copy_buf = NULL;
 	f->copy_made = false;
 	int err = write ? settle_for_write(f, folio) : 0;
 	if (err) {
@@ -539,13 +567,18 @@ static unsigned do_file_fault(struct fault *f)
 		if (result)
 			return result | major;
 		stat_inc(mm, faults_cow);
+		f->copy_buf = bounce_get_page(&mm->bounce);
+		rt_object_fetch(&f->vma->mapping->object, f->index, f->copy_buf, 1);
 	} else if (write && !f->vma->private) {
 		folio_mark_dirty(mm, folio, f->index);
 		stat_inc(mm, faults_write);
 	}
-	result = finish_fault(f, folio);
-	if (copy && !f->copy_made)
-		uncharge_copy(mm);
+	result = write && f->vma->private ? finish_copy(f) : finish_fault(f, folio);
+	if (copy) {
+		bounce_put(&mm->bounce, f->copy_buf, 1);
+		if (!f->copy_made)
+			uncharge_copy(mm);
+	}
 	folio_unlock(mm, folio);
 	folio_put(mm, folio);
 	if (result & FAULT_NOPAGE && !write)

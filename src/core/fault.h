@@ -54,7 +54,7 @@ struct fault {
 	struct ptable *table;	 /* there before any folio is locked */
 	uint64_t window;	 /* pages worth mapping at once */
 	struct folio *wanted;	 /* a reference to what it waited for */
-	bool copy_charged;	 /* this try has charged a private copy */
+	void *copy_buf;		 /* this try has charged a private copy, of this content */
 	bool copy_made;		 /* ... and made it */
 	bool wanted_came;	 /* it was uptodate when the wait was over */
 	bool waited_for_read;	 /* a major fault, over all its tries */

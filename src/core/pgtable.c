@@ -72,6 +72,9 @@ void pgtable_free(struct mm *mm, uint64_t start, uint64_t end)
 	}
 }
 
+static uint64_t zap_slots(struct mm *mm, struct ptable *t, uint64_t base, unsigned a, unsigned b,
+			  enum zap_how how);
+
 /* --- single entries ------------------------------------------------------ */
 
 int pte_make_writable(struct mm *mm, struct ptable *t, uint64_t addr)
@@ -97,18 +100,19 @@ static void folio_unmapped(struct mm *mm, struct folio *f, uint32_t pages)
 	rt_sub_u64(&mm->mapped, pages, RT_RELAXED);
 }
 
-int pte_own(struct mm *mm, struct ptable *t, uint64_t addr)
+int pte_own(struct mm *mm, struct ptable *t, uint64_t addr, const void *buf)
 {
 	pte_t *pte = &t->pte[pte_slot(addr)];
 
 	rt_lock_assert(&t->lock);
-	int err = rt_mmu_own(&mm->mmu, addr);
+	ASSERT(!(*pte & PTE_OWN));
+	if (*pte)
+		zap_slots(mm, t, addr - pte_slot(addr) * RT_PAGE, pte_slot(addr),
+			  pte_slot(addr) + 1, ZAP_ALL);
+	int err = rt_mmu_own(&mm->mmu, addr, buf);
 	if (err)
 		return err;
-	if (*pte & PTE_PRESENT)
-		folio_unmapped(mm, pte_folio(*pte), 1);
-	else
-		t->present++;
+	t->present++;
 	*pte = PTE_OWN;
 	return 0;
 }

@@ -83,10 +83,10 @@ int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct
 int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp);
 
 /* pte_make_writable - lift the write protection of a present page, whose folio is
- * dirty. pte_own - make it the process's own copy; charged by the caller.
- * 0 or -errno. Needs: the folio locked, the table's lock. */
+ * dirty. pte_own - make it the process's own, with the content of buf; charged by the
+ * caller. 0 or -errno. Needs: the folio locked, the table's lock. */
 int pte_make_writable(struct mm *mm, struct ptable *t, uint64_t addr);
-int pte_own(struct mm *mm, struct ptable *t, uint64_t addr);
+int pte_own(struct mm *mm, struct ptable *t, uint64_t addr, const void *buf);
 
 /* pte_pin, pte_unpin - hold a present page against reclaim. False: 65535 pins.
  * Needs: the table's lock. */

@@ -74,7 +74,7 @@ static void stream_grow(struct stream *s)
 
 struct ra_plan readahead_plan(struct mm *mm, struct vma *v, uint64_t index)
 {
-	struct ra_plan plan = { .window = 1, .ahead = index + 1 };
+	struct ra_plan plan = { .window = 1, .from = index + 1, .ahead = index + 1 };
 
 	if (v->advice == VMA_RANDOM || !rt_trylock(&v->streams_lock))
 		return plan;
@@ -98,6 +98,8 @@ struct ra_plan readahead_plan(struct mm *mm, struct vma *v, uint64_t index)
 		if (s->window >= AHEAD_WINDOW)
 			plan.ahead = (plan.ahead + (1ull << order_most(mm)) - 1) >> order_most(mm)
 								    << order_most(mm);
+		if (s->ahead > plan.from && s->ahead - index <= 2 * mm->ahead_max)
+			plan.from = s->ahead;
 	}
 	rt_unlock(&v->streams_lock);
 	return plan;
@@ -111,6 +113,18 @@ void readahead_mapped(struct vma *v, uint64_t index, uint64_t end)
 		struct stream *s = &v->streams[i];
 		if (s->window && s->next > index && s->next <= end)
 			s->next = end;
+	}
+	rt_unlock(&v->streams_lock);
+}
+
+void readahead_reached(struct vma *v, uint64_t index, uint64_t next)
+{
+	if (!rt_trylock(&v->streams_lock))
+		return;
+	for (int i = 0; i < CONFIG_STREAMS; i++) {
+		struct stream *s = &v->streams[i];
+		if (s->window && s->next > index && s->next <= next)
+			s->ahead = next;
 	}
 	rt_unlock(&v->streams_lock);
 }

@@ -21,7 +21,8 @@
 
 struct ra_plan {
 	uint64_t window; /* pages worth mapping from the fault on, >= 1 */
-	uint64_t ahead;	 /* read up to here (exclusive), if the page is not cached */
+	uint64_t from;	 /* what is before this was looked at already: cached, or asked for */
+	uint64_t ahead;	 /* read up to here (exclusive) */
 	bool stream;
 };
 
@@ -30,6 +31,9 @@ struct ra_plan readahead_plan(struct mm *mm, struct vma *v, uint64_t index);
 
 /* readahead_mapped - [index, end) was mapped: where the next fault continues. */
 void readahead_mapped(struct vma *v, uint64_t index, uint64_t end);
+/* readahead_reached - the stream that expects its next fault in (index, next] has been
+ * read ahead up to `next`. */
+void readahead_reached(struct vma *v, uint64_t index, uint64_t next);
 
 /* readahead_submit - start reading what is not cached of [index, end), in folios as
  * large as alignment allows. Returns the first index that was not tried, because

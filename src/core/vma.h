@@ -30,7 +30,7 @@ enum vma_advice { VMA_NORMAL, VMA_RANDOM, VMA_SEQUENTIAL };
 /* One sequential reader, as far as the VMA could tell. See readahead.h. */
 struct stream {
 	uint64_t next;	 /* the index whose fault continues it */
-	uint64_t ahead;	 /* the first index not yet asked of the store */
+	uint64_t ahead;	 /* the first index not yet looked at for reading ahead */
 	uint32_t window; /* pages it is worth mapping (and reading) at once */
 	uint32_t used;	 /* streams_clock when it last matched */
 	uint32_t streak;

@@ -94,7 +94,8 @@ int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t 
  * zap:   unmap; the pages stay in the object. No other thread uses an old
  *   translation after it returned. A private copy is lost.
  * wrprotect / unprotect: the next write faults / does not.
- * own:   give the private view its own copy of a page that is there. */
+ * own:   make the page of a private view the process's own, with the content of buf,
+ *   whatever was mapped there. */
 #define RT_READ	       1u
 #define RT_WRITE       2u
 #define RT_VIEW_FIXED  1u
@@ -116,7 +117,7 @@ int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp);
 void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
-int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr);
+int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf);
 
 /* --- file: where a store's bytes are. Offsets and lengths in bytes, buffers page
  * aligned. Reads and writes may sleep, may be short, and may fail with any errno. */

@@ -191,17 +191,13 @@ int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 	return writeprotect(mmu, addr, n, UFFDIO_WRITEPROTECT_MODE_DONTWAKE);
 }
 
-int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr)
+int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf)
 {
-	int64_t n = rt_mmu_map(mmu, addr, 1, false);
-
-	if (n < 0)
-		return (int)n;
-	int err = rt_mmu_unprotect(mmu, addr, 1);
-	if (err)
-		return err;
-	/* A write that changes nothing makes the kernel copy the page. It cannot
-	 * fault to us: the page is mapped, and the caller keeps it there. */
-	__atomic_fetch_or((uint8_t *)addr, 0, __ATOMIC_RELAXED);
-	return 0;
+	/*
+	 * Into a private view UFFDIO_COPY puts an anonymous page. Making the kernel copy
+	 * by a write of ours would be simpler, and faults now and then: another thread's
+	 * copying clears the entry for a moment, which raises SIGBUS, here with locks held.
+	 */
+	rt_mmu_zap(mmu, addr, 1);
+	return rt_mmu_copy(mmu, addr, buf, false);
 }
