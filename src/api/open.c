@@ -122,7 +122,7 @@ static int read_options(const struct quire_options *given, struct settings *s)
 		return fail(ENOSPC, "a budget of %llu bytes; the least that works is %llu",
 			    (unsigned long long)o.memory, (unsigned long long)quire_memory_min());
 	uint64_t budget = o.memory & ~(RT_PAGE - 1);
-	uint64_t ahead = 6ull << CONFIG_READ_ORDER_MAX;
+	uint64_t ahead = 8ull << CONFIG_READ_ORDER_MAX;
 	*s = (struct settings){
 		.mm = { .budget = budget, .retry = RETRY_P1_VMA, .dirty_percent = 40,
 			.ahead_max = budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
@@ -162,35 +162,35 @@ void fill_stats(struct quire *q, struct quire_stats *s)
 	x = rt_load_ptr(&mm->index, RT_ACQUIRE);
 	s->mappings = x->count;
 	rt_rcu_read_unlock();
-	s->faults = LOAD(stats.faults);
-	s->faults_minor = LOAD(stats.faults_minor);
-	s->faults_major = LOAD(stats.faults_major);
-	s->faults_write = LOAD(stats.faults_write);
-	s->faults_cow = LOAD(stats.faults_cow);
-	s->faults_spurious = LOAD(stats.faults_spurious);
-	s->faults_error = LOAD(stats.faults_error);
-	s->minor_ns = LOAD(stats.minor_ns);
-	s->minor_ns_count = LOAD(stats.minor_ns_count);
-	s->major_ns = LOAD(stats.major_ns);
-	s->major_ns_count = LOAD(stats.major_ns_count);
-	s->pages_mapped = LOAD(stats.pages_mapped);
-	s->retries_vma = LOAD(stats.retries_vma);
-	s->retries_mmap = LOAD(stats.retries_mmap);
-	s->reads = LOAD(stats.reads);
-	s->read_bytes = LOAD(stats.read_bytes);
-	s->reads_ahead = LOAD(stats.reads_ahead);
-	s->read_errors = LOAD(stats.read_errors);
-	s->writes = LOAD(stats.writes);
-	s->write_bytes = LOAD(stats.write_bytes);
-	s->write_errors = LOAD(stats.write_errors);
-	s->evicted_pages = LOAD(stats.evicted_pages);
-	s->unmapped_pages = LOAD(stats.unmapped_pages);
-	s->refaults = LOAD(stats.refaults);
-	s->activated = LOAD(stats.activated);
-	s->stalls = LOAD(stats.stalls);
-	s->stall_ns = LOAD(stats.stall_ns);
-	s->lost_reads = LOAD(stats.lost_reads);
-	s->throttled = LOAD(stats.throttled);
+	s->faults = stat_sum(mm, faults);
+	s->faults_minor = stat_sum(mm, faults_minor);
+	s->faults_major = stat_sum(mm, faults_major);
+	s->faults_write = stat_sum(mm, faults_write);
+	s->faults_cow = stat_sum(mm, faults_cow);
+	s->faults_spurious = stat_sum(mm, faults_spurious);
+	s->faults_error = stat_sum(mm, faults_error);
+	s->minor_ns = stat_sum(mm, minor_ns);
+	s->minor_ns_count = stat_sum(mm, minor_ns_count);
+	s->major_ns = stat_sum(mm, major_ns);
+	s->major_ns_count = stat_sum(mm, major_ns_count);
+	s->pages_mapped = stat_sum(mm, pages_mapped);
+	s->retries_vma = stat_sum(mm, retries_vma);
+	s->retries_mmap = stat_sum(mm, retries_mmap);
+	s->reads = stat_sum(mm, reads);
+	s->read_bytes = stat_sum(mm, read_bytes);
+	s->reads_ahead = stat_sum(mm, reads_ahead);
+	s->read_errors = stat_sum(mm, read_errors);
+	s->writes = stat_sum(mm, writes);
+	s->write_bytes = stat_sum(mm, write_bytes);
+	s->write_errors = stat_sum(mm, write_errors);
+	s->evicted_pages = stat_sum(mm, evicted_pages);
+	s->unmapped_pages = stat_sum(mm, unmapped_pages);
+	s->refaults = stat_sum(mm, refaults);
+	s->activated = stat_sum(mm, activated);
+	s->stalls = stat_sum(mm, stalls);
+	s->stall_ns = stat_sum(mm, stall_ns);
+	s->lost_reads = stat_sum(mm, lost_reads);
+	s->throttled = stat_sum(mm, throttled);
 }
 
 int quire_stats(struct quire *q, struct quire_stats *out)

@@ -112,7 +112,7 @@ static unsigned finish_copy(struct fault *f)
 static unsigned finish_fault(struct fault *f, struct folio *folio)
 {
 	struct mm *mm = f->mm;
-	struct map_item item = { folio, 1 };
+	struct map_item item = { folio, 1, 0 };
 	bool write = f->flags & FAULT_WRITE, private = f->vma->private;
 	uint64_t fresh = 0;
 	unsigned result = 0;
@@ -196,6 +196,7 @@ static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, 
 			items[*n].folio = folio;
 			items[*n].pages =
 				(uint32_t)(left < limit - pages ? left : limit - pages);
+			items[*n].given = 1;
 			pages += items[(*n)++].pages;
 		}
 		if (got == 0)
@@ -234,8 +235,11 @@ static unsigned map_pages(struct fault *f)
 	}
 	stat_add(mm, pages_mapped, fresh);
 	for (unsigned i = 0; i < n; i++) {
+		/* Our reference may be the entry's now: folio_unlock() touches no more than
+		 * the type-stable state word after it has let go. */
 		folio_unlock(mm, items[i].folio);
-		folio_put(mm, items[i].folio);
+		if (items[i].given > 0)
+			folio_put(mm, items[i].folio);
 	}
 	if (got <= 0)
 		return 0;

@@ -102,8 +102,11 @@ bool folio_trylock(struct folio *f);
 /* folio_lock - sleeps. 0, or -EINTR (not locked) when killable and killed.
  * Needs: a reference. */
 int folio_lock(struct mm *mm, struct folio *f, bool killable);
-/* folio_unlock - Needs: the lock, and a reference that outlives the call: the bit
- * is cleared first, and from then on reclaim may free what nobody holds. */
+/* folio_unlock - Needs: the lock. The bit is cleared first, and from then on reclaim may
+ * free what nobody holds: what follows (the waiters bit, under the lock of the queue's
+ * bucket) is done to a structure that may be another folio by then, and is harmless to
+ * it: a bucket holds all waiters of that address, and who is woken for nothing looks
+ * again. */
 void folio_unlock(struct mm *mm, struct folio *f);
 /* folio_wait_writeback - until the write on the way at the call has ended. Sleeps. */
 void folio_wait_writeback(struct mm *mm, struct folio *f);

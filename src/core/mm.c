@@ -124,7 +124,7 @@ void mm_uncharge_metadata(struct mm *mm, uint64_t bytes)
 static uint64_t bounce_pages(uint64_t budget)
 {
 	uint64_t pages = budget / 16 / RT_PAGE;
-	uint64_t most = 6ull * ((1ull << CONFIG_READ_ORDER_MAX) + 1) + 2 * BOUNCE_RESERVE;
+	uint64_t most = 8ull * ((1ull << CONFIG_READ_ORDER_MAX) + 1) + 2 * BOUNCE_RESERVE;
 
 	return pages < 2 * BOUNCE_RESERVE ? 2 * BOUNCE_RESERVE : pages < most ? pages : most;
 }

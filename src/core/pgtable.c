@@ -156,7 +156,7 @@ static pte_t pte_of(struct folio *f, bool wp)
 }
 
 /* Enter pages [from, to) of the items, which the machine has mapped. */
-static void enter_items(struct mm *mm, pte_t *pte, const struct map_item *items, uint64_t from,
+static void enter_items(struct mm *mm, pte_t *pte, struct map_item *items, uint64_t from,
 			uint64_t to, bool wp)
 {
 	uint64_t first = 0;
@@ -169,7 +169,11 @@ static void enter_items(struct mm *mm, pte_t *pte, const struct map_item *items,
 			struct folio *f = items[i].folio;
 			for (uint64_t p = a; p < b; p++)
 				pte[p] = pte_of(f, wp);
-			rt_add_u32(&f->refs, (uint32_t)(b - a), RT_RELAXED);
+			uint32_t need = (uint32_t)(b - a);
+			uint32_t taken = need < items[i].given ? need : items[i].given;
+			items[i].given -= taken;
+			if (need > taken)
+				rt_add_u32(&f->refs, need - taken, RT_RELAXED);
 			if (rt_add_u32(&f->mapped, (uint32_t)(b - a), RT_RELAXED) == 0)
 				folio_mapped_first(f);
 		}
@@ -178,7 +182,7 @@ static void enter_items(struct mm *mm, pte_t *pte, const struct map_item *items,
 	rt_add_u64(&mm->mapped, to - from, RT_RELAXED);
 }
 
-int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct map_item *items,
+int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, struct map_item *items,
 		    unsigned n, bool wp, uint64_t *fresh)
 {
 	pte_t *pte = &t->pte[pte_slot(addr)];
@@ -214,7 +218,7 @@ int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct
 int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp)
 {
 	pte_t *pte = &t->pte[pte_slot(addr)];
-	struct map_item item = { f, 1 };
+	struct map_item item = { f, 1, 0 };
 
 	rt_lock_assert(&t->lock);
 	ASSERT(*pte == 0);

@@ -67,6 +67,8 @@ struct ptable *ptable_lookup(struct mm *mm, uint64_t addr);
 struct map_item {
 	struct folio *folio;
 	uint32_t pages;
+	uint32_t given; /* references of the caller's that the entries may take over; what
+			 * was not taken stays here, and the caller's */
 };
 
 /* pgtable_map - map the pages of items[0..n) from addr on where the entries are
@@ -74,7 +76,7 @@ struct map_item {
  * Returns how many pages from the front are present afterwards, or -errno of the
  * machine if none. *fresh: how many of them were none.
  * Needs: every folio locked and uptodate, pages below i_size, the table's lock. */
-int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, const struct map_item *items,
+int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, struct map_item *items,
 		    unsigned n, bool wp, uint64_t *fresh);
 
 /* pgtable_copy - fill and map the page of f from its bounce buffer. wp false: the caller
