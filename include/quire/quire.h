@@ -131,7 +131,7 @@ QUIRE_API uint64_t quire_memory_min(void);
  *   fd is a regular file (or block device); it may be closed afterwards.
  *   Bytes of the last page past the end of the file read zero and are never
  *   written. Whole pages past the end are SIGBUS until the file grows (through
- *   quire_ftruncate() or quire_pwrite(), or noticed by the pager within 100 ms).
+ *   quire_ftruncate() or quire_pwritev(), or noticed by the pager within 100 ms).
  *   A private page that was written is the process's own: it stays resident and
  *   charged to the budget; a write that does not fit is an error at that page
  *   (see quire_on_error()), ENOMEM.
@@ -152,9 +152,11 @@ QUIRE_API void *quire_mmap(struct quire *q, void *addr, size_t len, int prot,
  * A store of the caller's own under a plain pointer.
  *
  * The functions run on the faulting thread inside a signal handler with every
- * signal masked, or on the pager thread: they may sleep, but must not touch
+ * signal masked, on threads of the library's own, or on one that calls msync, close
+ * or preadv: they may sleep, but must not touch
  * managed memory nor take a lock (malloc's, stdio's) that code which touches
- * managed memory may hold. offset and len are multiples of 4096.
+ * managed memory may hold. offset and len are multiples
+ * of 4096, but for the len of a write at the end of the data.
  *   read:  fill buf with len bytes; returns bytes read (short only at the end
  *          of the data; the rest reads zero), or -errno.
  *   write: returns len, or -errno; a failed page stays dirty and is tried again.

@@ -14,6 +14,7 @@
 
 #include "api/quire.h"
 #include "rt/native/fork.h"
+#include "rt/native/sigbus.h"
 
 static pthread_mutex_t fork_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -43,6 +44,7 @@ static void fork_prepare(void)
 	for (unsigned at = 0; (q = registry_next(&at)) != NULL;)
 		if (!q->child)
 			mm_freeze(&q->mm);
+	rt_signal_lock();
 	rt_native_fork(RT_FORK_PREPARE);
 }
 
@@ -51,6 +53,7 @@ static void fork_parent(void)
 	struct quire *q;
 
 	rt_native_fork(RT_FORK_PARENT);
+	rt_signal_unlock();
 	for (unsigned at = 0; (q = registry_next(&at)) != NULL;)
 		if (!q->child)
 			mm_thaw(&q->mm);
@@ -62,6 +65,7 @@ static void fork_child(void)
 	struct quire *q;
 
 	rt_native_fork(RT_FORK_CHILD);
+	rt_signal_unlock();
 	for (unsigned at = 0; (q = registry_next(&at)) != NULL;)
 		q->child = true;
 	fork_unlock();

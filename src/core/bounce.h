@@ -5,8 +5,8 @@
  * A store writes into (or reads from) one of these, never into a mapped page: a
  * read straight into an alias of the object would leave it mapped there, and
  * unmapping costs 17-19 us when another thread runs. The pool is fixed and part of
- * the budget. Single pages are for faults, which keep one until the page is mapped,
- * and are waited for; longer runs are for readahead and write-back, which do without
+ * the budget. Single pages are for faults, which keep one until the page is mapped;
+ * should there be none, one is taken from beside the pool. Longer runs are for readahead and write-back, which do without
  * (or wait) when there is none, and may not take the last BOUNCE_RESERVE pages.
  */
 #ifndef CORE_BOUNCE_H
@@ -29,7 +29,7 @@ struct bounce {
 int bounce_init(struct bounce *b, uint64_t pages);
 void bounce_fini(struct bounce *b);
 uint64_t bounce_bytes(uint64_t pages);
-/* bounce_get_page - one page; sleeps until there is one. */
+/* bounce_get_page - one page. Sleeps only when the machine has no memory at all. */
 void *bounce_get_page(struct bounce *b);
 /* bounce_get_run - n pages in a row, or NULL. */
 void *bounce_get_run(struct bounce *b, uint64_t n);

@@ -133,10 +133,12 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 	}
 	if (n > 0 && *pte == 0)
 		n = pgtable_map(mm, f->table, f->addr, &item, 1, !write || private, &fresh);
-	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN))
+	else if (n > 0 && fresh == 0 && !(*pte & PTE_OWN) && !f->copied_in)
 		n = rt_mmu_map(&mm->mmu, f->addr, 1, *pte & PTE_WP); /* lost by the machine? */
 	if (n > 0 && write && *pte & PTE_PRESENT && *pte & PTE_WP)
 		n = pte_make_writable(mm, f->table, f->addr);
+	if (f->copied_in)
+		fresh = 1;
 	if (fresh == 0 && n >= 0)
 		result = FAULT_NOPAGE;
 	rt_unlock(&f->table->lock);
@@ -154,7 +156,7 @@ static bool take_ready(struct mm *mm, struct mapping *m, struct folio *folio, ui
 	if (!folio_test(folio, FOLIO_UPTODATE) || !folio_tryget(folio))
 		return false;
 	if (folio_trylock(folio)) {
-		/* Content in a bounce buffer is mapped by the fault that it was read for. */
+		/* Content in a bounce buffer is mapped by finish_fault(), one at a time. */
 		if (folio->mapping == m && index >= folio->index &&
 		    index < folio->index + folio_pages(folio) &&
 		    folio_test(folio, FOLIO_UPTODATE) && !folio_test(folio, FOLIO_BOUNCED))
@@ -506,7 +508,7 @@ static void uncharge_copy(struct mm *mm)
 	mm_uncharge_pages(mm, 1);
 }
 
-/* Is there a copy already? Only we make them, under the folio lock. */
+/* Is there a copy already? It may go at any time: finish_copy() looks again. */
 static bool is_own(struct fault *f)
 {
 	rt_lock(&f->table->lock);
@@ -526,8 +528,10 @@ static int settle_for_write(struct fault *f, struct folio *folio)
 		rt_lock(&f->table->lock);
 		if (f->table->pte[pte_slot(f->addr)] == 0)
 			err = pgtable_copy(f->mm, f->table, f->addr, folio, false);
-		if (!err)
+		if (!err) {
 			folio_mark_dirty(f->mm, folio, f->index);
+			f->copied_in = true;
+		}
 		rt_unlock(&f->table->lock);
 	}
 	return err ? filemap_settle(f->vma->mapping, folio) : 0;
@@ -560,6 +564,7 @@ static unsigned do_file_fault(struct fault *f)
 	bool copy = write && f->vma->private && !is_own(f);
 	f->copy_buf = NULL;
 	f->copy_made = false;
+	f->copied_in = false;
 	int err = write ? settle_for_write(f, folio) : 0;
 	if (err) {
 		folio_unlock(mm, folio);

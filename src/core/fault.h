@@ -56,6 +56,7 @@ struct fault {
 	struct folio *wanted;	 /* a reference to what it waited for */
 	void *copy_buf;		 /* this try has charged a private copy, of this content */
 	bool copy_made;		 /* ... and made it */
+	bool copied_in;		 /* this try has filled and mapped the page, writable */
 	bool wanted_came;	 /* it was uptodate when the wait was over */
 	bool waited_for_read;	 /* a major fault, over all its tries */
 	int error;		 /* errno of an ERROR */

@@ -35,7 +35,7 @@ struct mm;
 #define FOLIO_LOCKED	 (1u << 0)
 #define FOLIO_WAITERS	 (1u << 1)  /* somebody may be queued for LOCKED or WRITEBACK */
 #define FOLIO_UPTODATE	 (1u << 2)  /* content is valid; set and cleared under F */
-#define FOLIO_DIRTY	 (1u << 3)  /* newer than the store; set under F */
+#define FOLIO_DIRTY	 (1u << 3)  /* newer than the store; set under F, or D when a write failed */
 #define FOLIO_WRITEBACK	 (1u << 4)  /* a write of its content is on the way */
 #define FOLIO_REFERENCED (1u << 5)  /* came back by a soft fault since reclaim looked */
 #define FOLIO_HOT	 (1u << 6)  /* counted in, and on, the hot list (L) */

@@ -67,7 +67,7 @@ struct pager {
 	rt_u32 waiters;	  /* threads that wait on progress */
 	rt_u32 freed;	  /* raised when reclaim freed pages */
 	rt_u32 hungry;	  /* threads that wait on freed: as many are woken as pages came */
-	void (*tick)(void *arg); /* (c) every PAGER_TICK while awake, or NULL */
+	void (*tick)(void *arg); /* (c) every 100 ms, on the pager, or NULL */
 	void *tick_arg;
 };
 

@@ -15,6 +15,7 @@
 #include "core/reclaim.h"
 #include "core/writeback.h"
 
+#define RESIDENT_CHUNK 256
 #define MAP_ROOM_PAGES 16 /* for the metadata of one more mapping */
 
 #define for_each_vma_in(mm, v, from, to)                                                           \
@@ -486,15 +487,36 @@ static unsigned char page_state(struct mm *mm, struct vma *v, uint64_t addr)
 	return bits;
 }
 
-int mm_resident(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+/* Up to RESIDENT_CHUNK pages from addr into `state`: not into the caller's vector, which
+ * may be managed memory, while the mmap_lock is held. */
+static int resident_chunk(struct mm *mm, uint64_t addr, uint64_t pages, unsigned char *state)
 {
 	int err = 0;
 
 	rwlock_read_lock(&mm->mmap_lock);
-	if (!mm_covered(mm, addr, len))
+	if (!mm_covered(mm, addr, pages * RT_PAGE))
 		err = -ENOMEM;
-	for (uint64_t off = 0; !err && off < len; off += RT_PAGE)
-		vec[off >> RT_PAGE_SHIFT] = page_state(mm, vma_find(mm, addr + off), addr + off);
+	for (uint64_t i = 0; !err && i < pages; i++) {
+		uint64_t at = addr + i * RT_PAGE;
+		state[i] = page_state(mm, vma_find(mm, at), at);
+	}
 	rwlock_read_unlock(&mm->mmap_lock);
 	return err;
+}
+
+int mm_resident(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+	unsigned char state[RESIDENT_CHUNK];
+	uint64_t pages = len >> RT_PAGE_SHIFT;
+
+	for (uint64_t done = 0; done < pages;) {
+		uint64_t n = pages - done < RESIDENT_CHUNK ? pages - done : RESIDENT_CHUNK;
+		int err = resident_chunk(mm, addr + done * RT_PAGE, n, state);
+		if (err)
+			return err;
+		for (uint64_t i = 0; i < n; i++)
+			vec[done + i] = state[i];
+		done += n;
+	}
+	return 0;
 }

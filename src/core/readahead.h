@@ -10,7 +10,7 @@
  *
  * A window is both what is mapped in one go when it is cached, and what is read in
  * one go when it is not; past AHEAD_WINDOW pages the stream also keeps
- * mm->ahead_max pages of reads under way in front of its reader.
+ * up to mm->ahead_max pages of reads under way in front of its reader.
  *
  * MADV_RANDOM: always one page. MADV_SEQUENTIAL: starts with a large window.
  */

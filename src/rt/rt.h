@@ -2,10 +2,10 @@
 /*
  * rt.h - everything that the core may ask of a machine. This is all of it.
  *
- * Two machines keep this contract: rt/native (pthread, futex, liburcu,
- * userfaultfd, io_uring) and rt/sim. The build chooses by include path: the
- * types and the inline bodies come from rt_types.h, found there. The core names
- * no machine, and a need it has is a line here, never an #ifdef there.
+ * rt/native (pthread, futex, liburcu, userfaultfd, io_uring) keeps this contract; a
+ * simulated machine can. The build chooses by include path: the types and the inline
+ * bodies come from rt_types.h, found there. The core names no machine, and a need it
+ * has is a line here, never an #ifdef there.
  *
  * Rules for the whole contract
  *   - Functions that can fail return 0 or a count, or a negative errno.
@@ -130,8 +130,8 @@ int rt_file_sync(struct rt_file *f);
 /* rt_file_trim - let the machine forget copies it may keep of the range. */
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len);
 
-/* --- io queue: reads and writes that run meanwhile. submit does not sleep for the
- * I/O; more: another submit or a flush follows soon, this one may wait for it.
+/* --- io queue: reads and writes that run meanwhile. submit does not wait for its
+ * own I/O, but may for others' when too many are under way; more: another submit or a flush follows soon, this one may wait for it.
  * done(req) runs later on a thread of the machine's own, once per request, in
  * any order. req->res: bytes, or -errno. */
 struct rt_io {

@@ -4,8 +4,9 @@
  *
  * The handler runs with every signal blocked (a nested handler that touched
  * managed memory would wait for locks its own thread holds) but SIGBUS, which is
- * SA_NODEFER: a blocked SIGBUS at a fault kills the process. It allocates
- * nothing, calls no stdio, and saves errno.
+ * SA_NODEFER: a blocked SIGBUS at a fault kills the process. It calls
+ * neither malloc nor stdio (memory comes from the arenas, by system calls), and saves
+ * errno.
  *
  * The program's action is kept in two slots, of which `current` is the one in
  * force, so that a handler that runs meanwhile reads a whole one.
@@ -148,6 +149,16 @@ int rt_signal_open(rt_fault_fn fault)
 	sigaddset(&bus, SIGBUS);
 	sys(SYS_rt_sigprocmask, SIG_UNBLOCK, &bus, NULL, 8L);
 	return err;
+}
+
+void rt_signal_lock(void)
+{
+	pthread_mutex_lock(&slots_mutex);
+}
+
+void rt_signal_unlock(void)
+{
+	pthread_mutex_unlock(&slots_mutex);
 }
 
 int rt_signal_action(const struct sigaction *act, struct sigaction *old)

@@ -24,4 +24,8 @@ int rt_signal_open(rt_fault_fn fault);
 /* sigaction(2) on what the program believes to be the action of SIGBUS. */
 int rt_signal_action(const struct sigaction *act, struct sigaction *old);
 
+/* Held over a fork: a child may install and ask too. */
+void rt_signal_lock(void);
+void rt_signal_unlock(void);
+
 #endif
