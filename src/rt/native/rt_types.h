@@ -110,6 +110,7 @@ static inline void rt_lock_assert(struct rt_lock *l)
 }
 
 struct rt_thread {
+	rt_u32 ready; /* its start is over */
 	unsigned long handle;
 	void (*fn)(void *);
 	void *arg;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "rt/rt.h"
+#include "rt/native/lock.h"
 #include "rt/native/sys.h"
 
 static void *thread_main(void *p)
@@ -13,6 +14,11 @@ static void *thread_main(void *p)
 	struct rt_thread *t = p;
 
 	pthread_setname_np(pthread_self(), t->name);
+	/* What a new thread maps for itself (RCU's registry, thread-local storage) it maps
+	 * before the program goes on: not into a hole that the program makes later. */
+	rt_native_thread_new();
+	rt_store_u32(&t->ready, 1, RT_RELEASE);
+	rt_wake(&t->ready, 1);
 	t->fn(t->arg);
 	return NULL;
 }
@@ -23,6 +29,7 @@ int rt_thread_start(struct rt_thread *t, void (*fn)(void *), void *arg, const ch
 	pthread_t handle;
 	sigset_t all, old;
 
+	rt_store_u32(&t->ready, 0, RT_RELAXED);
 	t->fn = fn;
 	t->arg = arg;
 	strncpy(t->name, name, sizeof(t->name) - 1);
@@ -35,8 +42,12 @@ int rt_thread_start(struct rt_thread *t, void (*fn)(void *), void *arg, const ch
 	int err = pthread_create(&handle, &attr, thread_main, t);
 	sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8L);
 	pthread_attr_destroy(&attr);
+	if (err)
+		return -err;
 	t->handle = (unsigned long)handle;
-	return -err;
+	while (!rt_load_u32(&t->ready, RT_ACQUIRE))
+		rt_wait(&t->ready, 0, 0);
+	return 0;
 }
 
 void rt_thread_join(struct rt_thread *t)
