@@ -47,6 +47,8 @@ static int insert_locked(struct mapping *m, struct folio *f, uint64_t index, uin
 {
 	if (index + pages > mapping_pages(m))
 		return -ENXIO;
+	if (index < m->dropping_end && index + pages > m->dropping)
+		return -EEXIST; /* for a moment: the caller looks again */
 	if (!range_empty(m, index, pages))
 		return -EEXIST;
 	f->mapping = m;

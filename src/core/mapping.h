@@ -38,6 +38,8 @@ struct mapping {
 	struct rt_lock slots_lock;
 	struct radix folios;	    /* (S) to write; RCU to read */
 	rt_u64 cached;		    /* (a) pages; changes under S */
+	uint64_t dropping, dropping_end; /* (S) pages whose memory reclaim is dropping: no
+				     * folio enters there */
 	struct rt_lock views_lock;
 	struct list_node views_list; /* (V) */
 	struct rt_lock dirty_lock;

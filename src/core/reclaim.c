@@ -265,6 +265,44 @@ static void sort_batch(struct folio **f, unsigned n)
 		}
 }
 
+/* Is nothing cached in [index, end)? Needs: m->slots_lock, to stay so. */
+static bool gap_is_empty(struct mapping *m, uint64_t index, uint64_t end)
+{
+	void *value;
+	uint64_t key;
+
+	return radix_gang(&m->folios, index, end, &value, &key, 1) == 0;
+}
+
+/*
+ * Drop the memory of f[0] and of those that follow in one call: neighbours, and others
+ * of the same window with nothing cached between (a call costs 0.8 us, and 0.2 us for
+ * each page that it frees). Returns how many.
+ */
+static unsigned drop_run(struct folio **f, unsigned n)
+{
+	struct mapping *m = f[0]->mapping;
+	uint64_t first = f[0]->index, end = first + folio_pages(f[0]);
+	unsigned run = 1;
+
+	rt_lock(&m->slots_lock);
+	for (; run < n && f[run]->mapping == m; run++) {
+		uint64_t next = f[run]->index;
+		if (next != end && (next / PTES != first / PTES || !gap_is_empty(m, end, next)))
+			break;
+		end = next + folio_pages(f[run]);
+	}
+	/* No folio may come into the gaps until what is there is gone. */
+	m->dropping = first;
+	m->dropping_end = end;
+	rt_unlock(&m->slots_lock);
+	rt_object_drop(&m->object, first, end - first);
+	rt_lock(&m->slots_lock);
+	m->dropping = m->dropping_end = 0;
+	rt_unlock(&m->slots_lock);
+	return run;
+}
+
 /* Drop the memory of the batch, in runs, then the entries. The folios stay locked
  * and findable in between: who finds one waits for its lock, and looks again. */
 static uint64_t evict_batch(struct mm *mm, struct folio **f, unsigned n)
@@ -272,17 +310,12 @@ static uint64_t evict_batch(struct mm *mm, struct folio **f, unsigned n)
 	uint64_t pages = 0;
 
 	sort_batch(f, n);
-	for (unsigned i = 0; i < n;) {
-		struct mapping *m = f[i]->mapping;
-		uint64_t first = f[i]->index, end = first;
-
-		for (; i < n && f[i]->mapping == m && f[i]->index == end; i++) {
-			folio_clear(f[i], FOLIO_UPTODATE);
-			end += folio_pages(f[i]);
-		}
-		rt_object_drop(&m->object, first, end - first);
-		pages += end - first;
+	for (unsigned i = 0; i < n; i++) {
+		folio_clear(f[i], FOLIO_UPTODATE);
+		pages += folio_pages(f[i]);
 	}
+	for (unsigned i = 0; i < n;)
+		i += drop_run(f + i, n - i);
 	/* Counted first: a mapping may be freed with its last folio. */
 	stat_add(mm, evicted_pages, pages);
 	for (unsigned i = 0; i < n; i++) {
@@ -346,15 +379,20 @@ static bool take_neighbour(struct mm *mm, struct mapping *m, struct folio *f)
 	return taken;
 }
 
-/* f goes, and its window was just unmapped for it alone: so may the few others there. */
-static uint64_t take_sparse_window(struct mm *mm, const struct folio *f)
+/*
+ * f goes; so may others of its window, dropped together at a quarter of the cost: the few
+ * of a sparse one, which was unmapped for f alone, and those of another once they had a
+ * fair time to come back. Returns the pages.
+ */
+static uint64_t take_window(struct mm *mm, const struct folio *f)
 {
 	struct reclaim_scratch *s = mm->scratch;
 	struct mapping *m = f->mapping;
 	uint64_t at = f->index & ~(uint64_t)(PTES - 1), end = at + PTES, key, n = 0;
 	void *value;
 
-	if (!window_is_sparse(f))
+	if (folio_order(f) > 0 ||
+	    (window_age(mm, f) < mm->lru.cold_pages / 2 && !window_is_sparse(f)))
 		return 0;
 	for (; s->evicts < CONFIG_RECLAIM_BATCH &&
 	       radix_gang(&m->folios, at, end, &value, &key, 1) > 0;
@@ -389,7 +427,7 @@ static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 		if (v == EVICT) {
 			found += folio_pages(f);
 			s->evict[s->evicts++] = f;
-			found += take_sparse_window(mm, f);
+			found += take_window(mm, f);
 			continue; /* keeps lock and reference */
 		}
 		if (v != GONE)
