@@ -68,22 +68,22 @@ struct quire;
  */
 enum quire_retry {
 	QUIRE_RETRY_DEFAULT = 0,
-	QUIRE_RETRY_MMAP = 1,	  /* P0: drop, wait, retry under the mmap_lock */
-	QUIRE_RETRY_VMA = 2,	  /* P1: drop, wait, retry under the VMA lock */
-	QUIRE_RETRY_HOLD = 3,	  /* P2: keep the VMA lock through the I/O */
+	QUIRE_RETRY_MMAP = 1,     /* P0: drop, wait, retry under the mmap_lock */
+	QUIRE_RETRY_VMA = 2,      /* P1: drop, wait, retry under the VMA lock */
+	QUIRE_RETRY_HOLD = 3,     /* P2: keep the VMA lock through the I/O */
 	QUIRE_RETRY_UPTODATE = 4, /* P3: keep it only for an uptodate folio */
-	QUIRE_RETRY_FOLIO = 5,	  /* P4: drop, lock the folio, take it again */
+	QUIRE_RETRY_FOLIO = 5,    /* P4: drop, lock the folio, take it again */
 };
 
 struct quire_options {
-	size_t size;	   /* sizeof(struct quire_options) */
-	uint64_t memory;   /* the budget in bytes: frames and metadata */
-	uint32_t retry;	   /* enum quire_retry */
-	uint32_t flags;	   /* 0 */
-	const char *opts;  /* NULL or "key=value,key=value", as QUIRE_OPTS:
-			    *   retry=P0|P1|P2|P3|P4, readahead=SIZE|0,
-			    *   direct=0|1, dirty=PERCENT.
-			    * A key wins over the member of the same name. */
+	size_t size;      /* sizeof(struct quire_options) */
+	uint64_t memory;  /* the budget in bytes: frames and metadata */
+	uint32_t retry;   /* enum quire_retry */
+	uint32_t flags;   /* 0 */
+	const char *opts; /* NULL or "key=value,key=value", as QUIRE_OPTS:
+			   *   retry=P0|P1|P2|P3|P4, readahead=SIZE|0,
+			   *   direct=0|1, dirty=PERCENT.
+			   * A key wins over the member of the same name. */
 };
 
 /*
@@ -145,8 +145,8 @@ QUIRE_API uint64_t quire_memory_min(void);
  *   ENOMEM  no address space or metadata, or len + off overflows (EOVERFLOW)
  *   ENOSPC  QUIRE_MAP_RESERVE and the disk is full
  */
-QUIRE_API void *quire_mmap(struct quire *q, void *addr, size_t len, int prot,
-			   int flags, int fd, off_t off);
+QUIRE_API void *quire_mmap(struct quire *q, void *addr, size_t len, int prot, int flags, int fd,
+			   off_t off);
 
 /*
  * A store of the caller's own under a plain pointer.
@@ -178,9 +178,9 @@ struct quire_store_ops {
  * view. errno: as quire_mmap(); EACCES for a writable shared view without
  * ops->write; E2BIG as at the top.
  */
-QUIRE_API void *quire_mmap_store(struct quire *q, void *addr, size_t len, int prot,
-				 int flags, const struct quire_store_ops *ops,
-				 void *ctx, uint64_t length, uint64_t off);
+QUIRE_API void *quire_mmap_store(struct quire *q, void *addr, size_t len, int prot, int flags,
+				 const struct quire_store_ops *ops, void *ctx, uint64_t length,
+				 uint64_t off);
 
 /*
  * quire_munmap - as munmap(2). Dirty pages of a shared view stay in the cache
@@ -226,8 +226,8 @@ QUIRE_API int quire_msync(struct quire *q, void *addr, size_t len, int flags);
  * MAP_FAILED with errno: EINVAL, EFAULT (old range not mapped), ENOMEM (cannot
  * grow in place, or no address space).
  */
-QUIRE_API void *quire_mremap(struct quire *q, void *old_addr, size_t old_len,
-			     size_t new_len, int flags, void *new_addr);
+QUIRE_API void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_len,
+			     int flags, void *new_addr);
 
 #define QUIRE_PIN_WRITE 1 /* the system call will write to the range */
 
@@ -265,17 +265,17 @@ QUIRE_API int quire_set_memory(struct quire *q, uint64_t memory);
 
 /* One failed access, as a callback sees it. */
 struct quire_error_info {
-	size_t size;	 /* sizeof(struct quire_error_info) */
-	void *addr;	 /* the faulting byte */
+	size_t size;     /* sizeof(struct quire_error_info) */
+	void *addr;      /* the faulting byte */
 	uint64_t offset; /* in the file, of that byte */
-	int error;	 /* errno: EIO, ENOMEM, ENXIO (past the end of the file) */
-	int write;	 /* was it a write */
+	int error;       /* errno: EIO, ENOMEM, ENXIO (past the end of the file) */
+	int write;       /* was it a write */
 };
 
 /* What a callback wants done. */
 enum quire_error_action {
 	QUIRE_ERROR_SIGNAL = 0, /* SIGBUS to the program at that address */
-	QUIRE_ERROR_RETRY = 1,	/* run the access again */
+	QUIRE_ERROR_RETRY = 1,  /* run the access again */
 };
 
 /*
@@ -299,8 +299,7 @@ QUIRE_API int quire_on_error(struct quire *q, void *addr, size_t len,
  * once (ENOMEM). quire_fsync() with fd -1 writes back every file of q.
  */
 QUIRE_API ssize_t quire_preadv(struct quire *q, int fd, const struct iovec *iov, int n, off_t off);
-QUIRE_API ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n,
-				off_t off);
+QUIRE_API ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n, off_t off);
 QUIRE_API int quire_ftruncate(struct quire *q, int fd, off_t length);
 QUIRE_API int quire_fsync(struct quire *q, int fd);
 
@@ -309,47 +308,47 @@ QUIRE_API int quire_fsync(struct quire *q, int fd);
  * are also what `quire stat` reads from a running process.
  */
 struct quire_stats {
-	size_t size;		   /* sizeof(struct quire_stats) */
-	uint64_t memory;	   /* budget, bytes */
-	uint64_t charged;	   /* bytes charged now */
-	uint64_t charged_max;	   /* the most there ever was */
-	uint64_t metadata;	   /* bytes of it that are not frames */
-	uint64_t cached;	   /* bytes of file pages in memory now */
-	uint64_t mapped;	   /* bytes of them that are mapped now */
-	uint64_t dirty;		   /* bytes not written back now */
-	uint64_t writeback;	   /* bytes being written now */
-	uint64_t owned;		   /* bytes of private copies now */
-	uint64_t pinned;	   /* bytes pinned now */
-	uint64_t mappings;	   /* VMAs now */
-	uint64_t faults;	   /* all that reached the handler */
-	uint64_t faults_minor;	   /* served from the cache */
-	uint64_t faults_major;	   /* waited for a read */
-	uint64_t faults_write;	   /* first write to a clean page */
-	uint64_t faults_cow;	   /* private copies made */
-	uint64_t faults_spurious;  /* somebody else had served it */
-	uint64_t faults_error;	   /* ended in SIGBUS or the callback */
-	uint64_t minor_ns;	   /* time in the handler, minor faults */
-	uint64_t minor_ns_count;   /* faults that minor_ns is the sum of */
-	uint64_t major_ns;	   /* time in the handler, major faults */
+	size_t size;              /* sizeof(struct quire_stats) */
+	uint64_t memory;          /* budget, bytes */
+	uint64_t charged;         /* bytes charged now */
+	uint64_t charged_max;     /* the most there ever was */
+	uint64_t metadata;        /* bytes of it that are not frames */
+	uint64_t cached;          /* bytes of file pages in memory now */
+	uint64_t mapped;          /* bytes of them that are mapped now */
+	uint64_t dirty;           /* bytes not written back now */
+	uint64_t writeback;       /* bytes being written now */
+	uint64_t owned;           /* bytes of private copies now */
+	uint64_t pinned;          /* bytes pinned now */
+	uint64_t mappings;        /* VMAs now */
+	uint64_t faults;          /* all that reached the handler */
+	uint64_t faults_minor;    /* served from the cache */
+	uint64_t faults_major;    /* waited for a read */
+	uint64_t faults_write;    /* first write to a clean page */
+	uint64_t faults_cow;      /* private copies made */
+	uint64_t faults_spurious; /* somebody else had served it */
+	uint64_t faults_error;    /* ended in SIGBUS or the callback */
+	uint64_t minor_ns;        /* time in the handler, minor faults */
+	uint64_t minor_ns_count;  /* faults that minor_ns is the sum of */
+	uint64_t major_ns;        /* time in the handler, major faults */
 	uint64_t major_ns_count;
-	uint64_t pages_mapped;	   /* pages mapped by faults, neighbours too */
-	uint64_t retries_vma;	   /* retried under the VMA lock */
-	uint64_t retries_mmap;	   /* retried under the mmap_lock */
-	uint64_t reads;		   /* reads from the store */
+	uint64_t pages_mapped; /* pages mapped by faults, neighbours too */
+	uint64_t retries_vma;  /* retried under the VMA lock */
+	uint64_t retries_mmap; /* retried under the mmap_lock */
+	uint64_t reads;        /* reads from the store */
 	uint64_t read_bytes;
-	uint64_t reads_ahead;	   /* of them, not asked for by a fault */
+	uint64_t reads_ahead; /* of them, not asked for by a fault */
 	uint64_t read_errors;
 	uint64_t writes;
 	uint64_t write_bytes;
 	uint64_t write_errors;
 	uint64_t evicted_pages;
-	uint64_t unmapped_pages;   /* by reclaim, to see who comes back */
-	uint64_t refaults;	   /* read again within one budget of evictions */
-	uint64_t activated;	   /* came back while unmapped: kept */
-	uint64_t stalls;	   /* faults that had to reclaim themselves */
+	uint64_t unmapped_pages; /* by reclaim, to see who comes back */
+	uint64_t refaults;       /* read again within one budget of evictions */
+	uint64_t activated;      /* came back while unmapped: kept */
+	uint64_t stalls;         /* faults that had to reclaim themselves */
 	uint64_t stall_ns;
-	uint64_t lost_reads;	   /* read for a fault and gone before mapped: 0 */
-	uint64_t throttled;	   /* faults that waited for write-back */
+	uint64_t lost_reads; /* read for a fault and gone before mapped: 0 */
+	uint64_t throttled;  /* faults that waited for write-back */
 };
 
 /* quire_stats - fill *s, up to s->size bytes. errno: EINVAL (size 0). */
@@ -365,12 +364,12 @@ QUIRE_API int quire_sigaction(int sig, const struct sigaction *act, struct sigac
 struct quire_probe {
 	size_t size;
 	uint64_t uffd_features; /* of userfaultfd, 0 if refused */
-	int uffd_errno;		/* 0, or why userfaultfd was refused */
-	int user_mode_only;	/* 1: only faults of user mode (no sysctl needed) */
+	int uffd_errno;         /* 0, or why userfaultfd was refused */
+	int user_mode_only;     /* 1: only faults of user mode (no sysctl needed) */
 	int minor_shmem, wp_shmem, sigbus, move, poison; /* 1: there */
-	int io_uring_errno;	/* 0, or why io_uring was refused */
-	int membarrier;		/* 1: RCU readers are free of barriers */
-	char kernel[64];	/* uname release */
+	int io_uring_errno;                              /* 0, or why io_uring was refused */
+	int membarrier;                                  /* 1: RCU readers are free of barriers */
+	char kernel[64];                                 /* uname release */
 };
 
 /* quire_probe - what is there; never fails but for EINVAL (size). */

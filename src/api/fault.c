@@ -80,8 +80,11 @@ static enum rt_fault_verdict report(const struct fault_error *e, uintptr_t addr,
 	if (!fn)
 		return RT_FAULT_ERROR;
 	struct quire_error_info info = {
-		.size = sizeof(info), .addr = (void *)addr,
-		.offset = e->offset + (addr & (RT_PAGE - 1)), .error = e->error, .write = write,
+		.size = sizeof(info),
+		.addr = (void *)addr,
+		.offset = e->offset + (addr & (RT_PAGE - 1)),
+		.error = e->error,
+		.write = write,
 	};
 	return fn(&info, e->on_error_arg) == QUIRE_ERROR_RETRY ? RT_FAULT_DONE : RT_FAULT_ERROR;
 }

@@ -32,7 +32,8 @@ static struct mapping *hold_by_fd(struct quire *q, int fd)
 	if (fstat(fd, &st) != 0 || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
 		return NULL;
 	rwlock_read_lock(&mm->mmap_lock);
-	list_for_each(pos, &mm->mappings) {
+	list_for_each(pos, &mm->mappings)
+	{
 		struct mapping *m = list_entry(pos, struct mapping, by_mm);
 		if (store_is_file(m->store, st.st_dev, st.st_ino)) {
 			found = m;
@@ -130,7 +131,7 @@ ssize_t quire_preadv(struct quire *q, int fd, const struct iovec *iov, int n, of
 struct source {
 	int fd;
 	const char *from; /* the chunk's bytes */
-	uint64_t off;	  /* and where they go */
+	uint64_t off;     /* and where they go */
 };
 
 static int64_t source_put(void *arg, uint64_t off, uint64_t len)
@@ -185,8 +186,8 @@ static int64_t write_mapped(struct mapping *m, int fd, const struct iovec *iov, 
 	if (at < 0)
 		return at;
 	for (int i = 0; i < n; i++) {
-		int64_t put = write_buffer(m, fd, iov[i].iov_base, iov[i].iov_len,
-					   (uint64_t)(at + done));
+		int64_t put =
+			write_buffer(m, fd, iov[i].iov_base, iov[i].iov_len, (uint64_t)(at + done));
 		if (put < 0) {
 			if (done == 0)
 				return put;
@@ -211,7 +212,8 @@ ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n, o
 	if (err)
 		return fail(-err, "quire_pwritev: the buffer cannot be held: %s", strerror(-err));
 	struct mapping *m = hold_by_fd(q, fd);
-	int64_t put = m ? write_mapped(m, fd, iov, n, off) : transfer_iov(SYS_pwritev, fd, iov, n, off);
+	int64_t put =
+		m ? write_mapped(m, fd, iov, n, off) : transfer_iov(SYS_pwritev, fd, iov, n, off);
 
 	if (m)
 		mapping_unhold(m);

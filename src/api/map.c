@@ -51,7 +51,8 @@ static int check_range(const void *addr, size_t len, const char *call)
 /* --- mapping -------------------------------------------------------------------- */
 
 #define KNOWN_FLAGS                                                                                \
-	(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_POPULATE | QUIRE_MAP_RESERVE)
+	(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_POPULATE |               \
+	 QUIRE_MAP_RESERVE)
 
 static unsigned rights_of(int prot)
 {
@@ -72,7 +73,8 @@ static int check_map(const void *addr, size_t len, int prot, int flags, uint64_t
 		return fail(EINVAL, "quire_mmap: protection 0x%x: only PROT_READ and PROT_WRITE",
 			    prot);
 	if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
-		return fail(EINVAL, "quire_mmap: flags 0x%x have neither MAP_SHARED nor MAP_PRIVATE",
+		return fail(EINVAL,
+			    "quire_mmap: flags 0x%x have neither MAP_SHARED nor MAP_PRIVATE",
 			    flags);
 	if (flags & ~KNOWN_FLAGS)
 		return fail(type == MAP_SHARED_VALIDATE ? EOPNOTSUPP : EINVAL,
@@ -123,8 +125,8 @@ static int check_file(int fd, int prot, int flags, struct stat *st, bool *writab
 	if (mode < 0 || mode & O_PATH || fstat(fd, st) != 0)
 		return fail(EBADF, "quire_mmap: descriptor %d is not open", fd);
 	if (!S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
-		return fail(ENODEV, "quire_mmap: descriptor %d is neither a file nor a block device",
-			    fd);
+		return fail(ENODEV,
+			    "quire_mmap: descriptor %d is neither a file nor a block device", fd);
 	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
 	if ((mode & O_ACCMODE) == O_WRONLY)
 		return fail(EACCES, "quire_mmap: descriptor %d is not open for reading", fd);
@@ -223,8 +225,8 @@ int quire_madvise(struct quire *q, void *addr, size_t len, int advice)
 	if (check_range(addr, len, "quire_madvise") != 0)
 		return -1;
 	if (!covered(q, at, n))
-		return fail(ENOMEM, "quire_madvise: %zu bytes from %p: part of it is not mapped", len,
-			    addr);
+		return fail(ENOMEM, "quire_madvise: %zu bytes from %p: part of it is not mapped",
+			    len, addr);
 	switch (advice) {
 	case MADV_NORMAL:
 		err = mm_advise(mm, at, n, VMA_NORMAL);
@@ -321,8 +323,8 @@ void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_l
 		return fail_ptr(EINVAL, "quire_mremap: flags 0x%x", flags);
 	if (check_range(old_addr, old_len, "quire_mremap") != 0 || new_len == 0 ||
 	    new_len > TOP * 4096 || (fixed && to % RT_PAGE))
-		return fail_ptr(EINVAL, "quire_mremap: from %p, %zu to %zu bytes", old_addr, old_len,
-				new_len);
+		return fail_ptr(EINVAL, "quire_mremap: from %p, %zu to %zu bytes", old_addr,
+				old_len, new_len);
 	if (new_len > TOP)
 		return fail_ptr(ENOMEM, "quire_mremap: %zu bytes are more than there are addresses",
 				new_len);
@@ -343,7 +345,8 @@ int quire_pin(struct quire *q, const void *addr, size_t len, int flags)
 		return fail(EINVAL, "quire_pin: flags 0x%x", flags);
 	if (len == 0)
 		return 0;
-	return set_errno(mm_pin(&q->mm, (uintptr_t)addr, len, flags & QUIRE_PIN_WRITE), "quire_pin");
+	return set_errno(mm_pin(&q->mm, (uintptr_t)addr, len, flags & QUIRE_PIN_WRITE),
+			 "quire_pin");
 }
 
 void quire_unpin(struct quire *q, const void *addr, size_t len)
@@ -377,13 +380,14 @@ int quire_resident(struct quire *q, void *addr, size_t len, unsigned char *vec)
 }
 
 int quire_on_error(struct quire *q, void *addr, size_t len,
-		   enum quire_error_action (*fn)(const struct quire_error_info *, void *), void *arg)
+		   enum quire_error_action (*fn)(const struct quire_error_info *, void *),
+		   void *arg)
 {
 	if (is_gone(q, "quire_on_error"))
 		return -1;
 	if (check_range(addr, len, "quire_on_error") != 0)
 		return -1;
-	return set_errno(mm_set_on_error(&q->mm, (uintptr_t)addr, round_up(len), (void (*)(void))fn,
-					 arg),
-			 "quire_on_error");
+	return set_errno(
+		mm_set_on_error(&q->mm, (uintptr_t)addr, round_up(len), (void (*)(void))fn, arg),
+		"quire_on_error");
 }

@@ -25,9 +25,11 @@ struct settings {
 
 static int set_retry(struct settings *s, const char *value)
 {
-	static const struct { const char *name, *word; } names[] = {
-		{ "P0", "mmap" }, { "P1", "vma" }, { "P2", "hold" }, { "P3", "uptodate" },
-		{ "P4", "folio" },
+	static const struct {
+		const char *name, *word;
+	} names[] = {
+		{ "P0", "mmap" },     { "P1", "vma" },   { "P2", "hold" },
+		{ "P3", "uptodate" }, { "P4", "folio" },
 	};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -36,8 +38,10 @@ static int set_retry(struct settings *s, const char *value)
 			return 0;
 		}
 	}
-	return fail(EINVAL, "retry=%s: not a policy; it is one of P0 (mmap), P1 (vma), P2 (hold), "
-			    "P3 (uptodate), P4 (folio)", value);
+	return fail(EINVAL,
+		    "retry=%s: not a policy; it is one of P0 (mmap), P1 (vma), P2 (hold), "
+		    "P3 (uptodate), P4 (folio)",
+		    value);
 }
 
 static int set_key(struct settings *s, const char *key, const char *value)
@@ -124,8 +128,11 @@ static int read_options(const struct quire_options *given, struct settings *s)
 	uint64_t budget = o.memory & ~(RT_PAGE - 1);
 	uint64_t ahead = 8ull << CONFIG_READ_ORDER_MAX;
 	*s = (struct settings){
-		.mm = { .budget = budget, .retry = RETRY_P1_VMA, .dirty_percent = 40,
-			.ahead_max = budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
+		.mm = { .budget = budget,
+			.retry = RETRY_P1_VMA,
+			.dirty_percent = 40,
+			.ahead_max =
+				budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
 		.direct = true,
 	};
 	if (o.retry != QUIRE_RETRY_DEFAULT)

@@ -9,11 +9,11 @@
 
 struct quire {
 	struct mm mm;
-	bool direct;		  /* open files O_DIRECT too */
-	bool child;		  /* after fork: nothing of it is here */
-	struct statpage *page;	  /* shared with `quire stat`; NULL: none */
+	bool direct;           /* open files O_DIRECT too */
+	bool child;            /* after fork: nothing of it is here */
+	struct statpage *page; /* shared with `quire stat`; NULL: none */
 	int page_fd;
-	struct quire_stats last;  /* what the page shows, pager only */
+	struct quire_stats last; /* what the page shows, pager only */
 };
 
 /* fail - remember the sentence for quire_error(), set errno to `error`; returns -1. */

@@ -15,16 +15,16 @@
 
 #include "quire/quire.h"
 
-#define STATPAGE_NAME "quire-stats"
+#define STATPAGE_NAME  "quire-stats"
 #define STATPAGE_MAGIC 0x3154415445495551ull /* "QUIETAT1" */
 #define STATPAGE_BYTES 4096
 
 struct statpage {
 	uint64_t magic;
 	uint32_t pid;
-	uint32_t version;	/* 1 */
+	uint32_t version; /* 1 */
 	uint64_t seq;
-	uint64_t updated_ns;	/* CLOCK_MONOTONIC */
+	uint64_t updated_ns; /* CLOCK_MONOTONIC */
 	struct quire_stats stats;
 };
 

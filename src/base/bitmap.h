@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define BITMAP_WORDS(nbits) (((nbits) + 63) / 64)
-#define BITMAP_NONE	    SIZE_MAX
+#define BITMAP_NONE         SIZE_MAX
 
 bool bitmap_test(const uint64_t *map, size_t bit);
 void bitmap_set_run(uint64_t *map, size_t first, size_t n);

@@ -6,8 +6,9 @@
  * read straight into an alias of the object would leave it mapped there, and
  * unmapping costs 17-19 us when another thread runs. The pool is fixed and part of
  * the budget. Single pages are for faults, which keep one until the page is mapped;
- * should there be none, one is taken from beside the pool. Longer runs are for readahead and write-back, which do without
- * (or wait) when there is none, and may not take the last BOUNCE_RESERVE pages.
+ * should there be none, one is taken from beside the pool. Longer runs are for readahead and
+ * write-back, which do without (or wait) when there is none, and may not take the last
+ * BOUNCE_RESERVE pages.
  */
 #ifndef CORE_BOUNCE_H
 #define CORE_BOUNCE_H
@@ -19,11 +20,11 @@
 struct bounce {
 	char *pages;
 	uint64_t count;
-	uint64_t *map;	    /* (lock) taken pages, base/bitmap.h */
-	uint64_t free;	    /* (lock) */
+	uint64_t *map; /* (lock) taken pages, base/bitmap.h */
+	uint64_t free; /* (lock) */
 	struct rt_lock lock;
-	rt_u32 waiters;	    /* threads that wait for a page */
-	rt_u32 returned;    /* raised at each put while there are waiters */
+	rt_u32 waiters;  /* threads that wait for a page */
+	rt_u32 returned; /* raised at each put while there are waiters */
 };
 
 int bounce_init(struct bounce *b, uint64_t pages);

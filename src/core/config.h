@@ -48,8 +48,8 @@
 #define CONFIG_HW_TABLE_BYTES 4096
 #define CONFIG_HW_NODE_BYTES  576
 
-#define PTES	       (1u << CONFIG_PTES_SHIFT)
-#define TABLE_SHIFT    (12 + CONFIG_PTES_SHIFT)
-#define TABLE_BYTES    (1ull << TABLE_SHIFT)
+#define PTES        (1u << CONFIG_PTES_SHIFT)
+#define TABLE_SHIFT (12 + CONFIG_PTES_SHIFT)
+#define TABLE_BYTES (1ull << TABLE_SHIFT)
 
 #endif

@@ -125,7 +125,8 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 		return FAULT_NOPAGE; /* the caller looks again */
 	}
 	if (folio_test(folio, FOLIO_BOUNCED)) {
-		int err = *pte || private ? -EEXIST : pgtable_copy(mm, f->table, f->addr, folio, true);
+		int err = *pte || private ? -EEXIST
+					  : pgtable_copy(mm, f->table, f->addr, folio, true);
 		fresh = err == 0;
 		if (err == -EEXIST)
 			err = filemap_settle(f->vma->mapping, folio);
@@ -196,8 +197,7 @@ static uint64_t gather(struct fault *f, uint64_t limit, struct map_item *items, 
 			struct folio *folio = found[i];
 			uint64_t left = folio->index + folio_pages(folio) - index;
 			items[*n].folio = folio;
-			items[*n].pages =
-				(uint32_t)(left < limit - pages ? left : limit - pages);
+			items[*n].pages = (uint32_t)(left < limit - pages ? left : limit - pages);
 			items[*n].given = 1;
 			pages += items[(*n)++].pages;
 		}
@@ -551,9 +551,9 @@ static unsigned do_file_fault(struct fault *f)
 		if (result & FAULT_NOPAGE) {
 			/* Keep the pipe full: the reader has reached this far. */
 			if (plan.ahead > f->index + f->window && plan.ahead > plan.from)
-				readahead_reached(f->vma, f->index,
-						  readahead_submit(f->vma->mapping, plan.from,
-								   plan.ahead));
+				readahead_reached(
+					f->vma, f->index,
+					readahead_submit(f->vma->mapping, plan.from, plan.ahead));
 			return result;
 		}
 	}
@@ -736,7 +736,8 @@ static enum fault_end fault_loop(struct fault *f, struct fault_error *e)
 enum fault_end mm_fault(struct mm *mm, uint64_t addr, bool write, unsigned extra_flags,
 			struct fault_error *e)
 {
-	struct fault f = { .mm = mm, .addr = addr & ~(RT_PAGE - 1),
+	struct fault f = { .mm = mm,
+			   .addr = addr & ~(RT_PAGE - 1),
 			   .flags = FAULT_ALLOW_RETRY | FAULT_KILLABLE | extra_flags };
 	uint64_t start_ns = rt_now_ns();
 

@@ -32,12 +32,12 @@ enum fault_flag {
 
 /* Results. RETRY_VMA and RECLAIM only together with RETRY; never an ERROR with RETRY. */
 enum fault_result {
-	FAULT_OOM = 1u << 0,	   /* the budget cannot hold it */
-	FAULT_SIGBUS = 1u << 1,	   /* past the end, or a read failed: fault->error */
-	FAULT_SIGSEGV = 1u << 2,   /* rights */
-	FAULT_MAJOR = 1u << 3,	   /* waited for a read */
-	FAULT_NOPAGE = 1u << 4,	   /* mapped already, by us or by someone else */
-	FAULT_LOCKED = 1u << 5,	   /* the folio is returned locked, with a reference */
+	FAULT_OOM = 1u << 0,     /* the budget cannot hold it */
+	FAULT_SIGBUS = 1u << 1,  /* past the end, or a read failed: fault->error */
+	FAULT_SIGSEGV = 1u << 2, /* rights */
+	FAULT_MAJOR = 1u << 3,   /* waited for a read */
+	FAULT_NOPAGE = 1u << 4,  /* mapped already, by us or by someone else */
+	FAULT_LOCKED = 1u << 5,  /* the folio is returned locked, with a reference */
 	FAULT_RETRY = 1u << 6,
 	FAULT_COMPLETED = 1u << 7, /* done, and the fault lock is released */
 	FAULT_RETRY_VMA = 1u << 8, /* the VMA lock will do: dropped only for the cache */
@@ -47,24 +47,24 @@ enum fault_result {
 
 struct fault {
 	struct mm *mm;
-	struct vma *vma;	 /* valid while the fault lock is held */
-	uint64_t addr;		 /* page aligned */
-	uint64_t index;		 /* of addr in the mapping */
-	unsigned flags;		 /* enum fault_flag */
-	struct ptable *table;	 /* there before any folio is locked */
-	uint64_t window;	 /* pages worth mapping at once */
-	struct folio *wanted;	 /* a reference to what it waited for */
-	void *copy_buf;		 /* this try has charged a private copy, of this content */
-	bool copy_made;		 /* ... and made it */
-	bool copied_in;		 /* this try has filled and mapped the page, writable */
-	bool wanted_came;	 /* it was uptodate when the wait was over */
-	bool waited_for_read;	 /* a major fault, over all its tries */
-	int error;		 /* errno of an ERROR */
+	struct vma *vma;      /* valid while the fault lock is held */
+	uint64_t addr;        /* page aligned */
+	uint64_t index;       /* of addr in the mapping */
+	unsigned flags;       /* enum fault_flag */
+	struct ptable *table; /* there before any folio is locked */
+	uint64_t window;      /* pages worth mapping at once */
+	struct folio *wanted; /* a reference to what it waited for */
+	void *copy_buf;       /* this try has charged a private copy, of this content */
+	bool copy_made;       /* ... and made it */
+	bool copied_in;       /* this try has filled and mapped the page, writable */
+	bool wanted_came;     /* it was uptodate when the wait was over */
+	bool waited_for_read; /* a major fault, over all its tries */
+	int error;            /* errno of an ERROR */
 };
 
 /* How a fault ended, for the machine's entry. */
 enum fault_end {
-	FAULT_END_DONE,	   /* run the access again */
+	FAULT_END_DONE,    /* run the access again */
 	FAULT_END_FOREIGN, /* no VMA of this mm */
 	FAULT_END_ERROR,
 };

@@ -101,7 +101,7 @@ static int64_t valid_bytes(struct mapping *m, struct folio *f, int64_t got)
 	if (got < 0)
 		return got;
 	if (got == 0 && start < size)
-		return -ENXIO; /* truncated from outside: the pager will notice too */
+		return -ENXIO;            /* truncated from outside: the pager will notice too */
 	if (start + (uint64_t)got > size) /* the file has more than we know of: not yet */
 		return size > start ? (int64_t)(size - start) : 0;
 	return got;
@@ -129,8 +129,8 @@ int filemap_read(struct mapping *m, struct folio *f)
 
 	ASSERT(folio_test(f, FOLIO_LOCKED));
 	ASSERT(folio_order(f) == 0);
-	int64_t got = valid_bytes(m, f, m->store->ops->read(m->store, buf, RT_PAGE,
-							     f->index * RT_PAGE));
+	int64_t got =
+		valid_bytes(m, f, m->store->ops->read(m->store, buf, RT_PAGE, f->index * RT_PAGE));
 	stat_inc(mm, reads);
 	if (got < 0) {
 		stat_inc(mm, read_errors);
@@ -212,7 +212,8 @@ uint64_t filemap_unmap(struct mapping *m, uint64_t index, uint64_t end, bool rec
 	struct list_node *pos;
 
 	rt_lock(&m->views_lock);
-	list_for_each(pos, &m->views_list) {
+	list_for_each(pos, &m->views_list)
+	{
 		struct vma *v = list_entry(pos, struct vma, by_mapping);
 		if (view_range(v, index, end, &start, &stop))
 			n += pgtable_zap(m->mm, v, start, stop, reclaim ? ZAP_RECLAIM : ZAP_ALL);
@@ -227,7 +228,8 @@ void filemap_mkclean(struct mapping *m, uint64_t index, uint64_t end)
 	struct list_node *pos;
 
 	rt_lock(&m->views_lock);
-	list_for_each(pos, &m->views_list) {
+	list_for_each(pos, &m->views_list)
+	{
 		struct vma *v = list_entry(pos, struct vma, by_mapping);
 		if (view_range(v, index, end, &start, &stop))
 			pgtable_mkclean(m->mm, v, start, stop);

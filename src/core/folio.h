@@ -32,34 +32,34 @@ struct mapping;
 struct mm;
 
 /* state: order in the top byte (c), and these bits (a) */
-#define FOLIO_LOCKED	 (1u << 0)
-#define FOLIO_WAITERS	 (1u << 1)  /* somebody may be queued for LOCKED or WRITEBACK */
-#define FOLIO_UPTODATE	 (1u << 2)  /* content is valid; set and cleared under F */
-#define FOLIO_DIRTY	 (1u << 3)  /* newer than the store; set under F, or D when a write failed */
-#define FOLIO_WRITEBACK	 (1u << 4)  /* a write of its content is on the way */
-#define FOLIO_REFERENCED (1u << 5)  /* came back by a soft fault since reclaim looked */
-#define FOLIO_HOT	 (1u << 6)  /* counted in, and on, the hot list (L) */
-#define FOLIO_QUEUED	 (1u << 7)  /* on the mapping's dirty stack (D) */
-#define FOLIO_STREAM	 (1u << 8)  /* read ahead of a sequential reader */
-#define FOLIO_TESTED	 (1u << 9) /* unmapped by reclaim to see whether it comes back */
-#define FOLIO_OFF_LRU	 (1u << 10) /* removed: reclaim must not put it back (L) */
-#define FOLIO_REDIRTY	 (1u << 11) /* a write failed: all of it is dirty */
-#define FOLIO_SEEN	 (1u << 12) /* was mapped once since it was read */
-#define FOLIO_BOUNCED	 (1u << 13) /* content is in `bounced`, not in the object (F) */
+#define FOLIO_LOCKED      (1u << 0)
+#define FOLIO_WAITERS     (1u << 1) /* somebody may be queued for LOCKED or WRITEBACK */
+#define FOLIO_UPTODATE    (1u << 2) /* content is valid; set and cleared under F */
+#define FOLIO_DIRTY       (1u << 3) /* newer than the store; set under F, or D when a write failed */
+#define FOLIO_WRITEBACK   (1u << 4)  /* a write of its content is on the way */
+#define FOLIO_REFERENCED  (1u << 5)  /* came back by a soft fault since reclaim looked */
+#define FOLIO_HOT         (1u << 6)  /* counted in, and on, the hot list (L) */
+#define FOLIO_QUEUED      (1u << 7)  /* on the mapping's dirty stack (D) */
+#define FOLIO_STREAM      (1u << 8)  /* read ahead of a sequential reader */
+#define FOLIO_TESTED      (1u << 9)  /* unmapped by reclaim to see whether it comes back */
+#define FOLIO_OFF_LRU     (1u << 10) /* removed: reclaim must not put it back (L) */
+#define FOLIO_REDIRTY     (1u << 11) /* a write failed: all of it is dirty */
+#define FOLIO_SEEN        (1u << 12) /* was mapped once since it was read */
+#define FOLIO_BOUNCED     (1u << 13) /* content is in `bounced`, not in the object (F) */
 #define FOLIO_ORDER_SHIFT 24
 
 struct folio {
 	rt_u32 state;
-	rt_u32 refs;		    /* (a) 0: free, nobody may raise it */
-	rt_u32 mapped;		    /* (a) present page-table entries; changes under a pte lock */
-	rt_u32 pins;		    /* (a) of mapped pages; raised under the pte lock */
+	rt_u32 refs;                /* (a) 0: free, nobody may raise it */
+	rt_u32 mapped;              /* (a) present page-table entries; changes under a pte lock */
+	rt_u32 pins;                /* (a) of mapped pages; raised under the pte lock */
 	struct mapping *mapping;    /* (F,S) NULL once removed */
-	uint64_t index;		    /* (F,S) first page, a multiple of 2^order */
-	struct list_node lru;	    /* (L) empty while isolated */
+	uint64_t index;             /* (F,S) first page, a multiple of 2^order */
+	struct list_node lru;       /* (L) empty while isolated */
 	struct folio *dirty_next;   /* (D) */
-	union {			    /* last: see slab.h */
+	union {                     /* last: see slab.h */
 		uint64_t dirty_map; /* (F) DIRTY: which 64ths (or pages) of it */
-		void *bounced;	    /* (F) BOUNCED: a page of mm->bounce; never dirty too */
+		void *bounced;      /* (F) BOUNCED: a page of mm->bounce; never dirty too */
 	};
 };
 

@@ -13,7 +13,8 @@ struct mapping *mapping_find(struct mm *mm, const struct store *store)
 {
 	struct list_node *pos;
 
-	list_for_each(pos, &mm->mappings) {
+	list_for_each(pos, &mm->mappings)
+	{
 		struct mapping *m = list_entry(pos, struct mapping, by_mm);
 		if (m->store->ops == store->ops && store->ops->same(m->store, store))
 			return m;
@@ -86,7 +87,8 @@ void mapping_unhold(struct mapping *m)
 	mm_write_lock(mm);
 	/* Somebody else may have freed it by now: is it still on the list? */
 	struct list_node *pos;
-	list_for_each(pos, &mm->mappings) {
+	list_for_each(pos, &mm->mappings)
+	{
 		if (list_entry(pos, struct mapping, by_mm) == m) {
 			mapping_release(m);
 			break;
@@ -106,8 +108,8 @@ void mapping_destroy(struct mapping *m)
 	ASSERT(m->views == 0);
 	/* Nobody maps it and nobody can: what is left are reads and writes under way,
 	 * which hold the folio lock or the writeback bit. */
-	for (uint64_t at = 0;
-	     radix_gang(&m->folios, at, UINT64_MAX, &value, &key, 1) > 0; at = key + 1) {
+	for (uint64_t at = 0; radix_gang(&m->folios, at, UINT64_MAX, &value, &key, 1) > 0;
+	     at = key + 1) {
 		f = filemap_get(m, key);
 		if (!f)
 			continue;

@@ -24,35 +24,35 @@ struct store;
 struct folio;
 
 struct mapping {
-	struct mm *mm;		    /* (c) */
-	struct store *store;	    /* (c) owned */
-	struct rt_object object;    /* (c) the memory of the cached pages */
-	uint64_t id;		    /* (c) for the ghost table */
-	struct list_node by_mm;	    /* (M) */
-	uint32_t views;		    /* (M) VMAs over it */
-	rt_u32 holds;		    /* (a) users without the mmap_lock; raised under it */
-	struct rt_lock size_lock;   /* held over looking at the store's size and changing
-				     * ours, and by writers of file data; may sleep for I/O;
-				     * before the folio lock */
-	rt_u64 size;		    /* (a) i_size in bytes; changes under size_lock and S */
+	struct mm *mm;            /* (c) */
+	struct store *store;      /* (c) owned */
+	struct rt_object object;  /* (c) the memory of the cached pages */
+	uint64_t id;              /* (c) for the ghost table */
+	struct list_node by_mm;   /* (M) */
+	uint32_t views;           /* (M) VMAs over it */
+	rt_u32 holds;             /* (a) users without the mmap_lock; raised under it */
+	struct rt_lock size_lock; /* held over looking at the store's size and changing
+				   * ours, and by writers of file data; may sleep for I/O;
+				   * before the folio lock */
+	rt_u64 size;              /* (a) i_size in bytes; changes under size_lock and S */
 	struct rt_lock slots_lock;
-	struct radix folios;	    /* (S) to write; RCU to read */
-	rt_u64 cached;		    /* (a) pages; changes under S */
+	struct radix folios;             /* (S) to write; RCU to read */
+	rt_u64 cached;                   /* (a) pages; changes under S */
 	uint64_t dropping, dropping_end; /* (S) pages whose memory reclaim is dropping: no
-				     * folio enters there */
+					  * folio enters there */
 	struct rt_lock views_lock;
 	struct list_node views_list; /* (V) */
 	struct rt_lock dirty_lock;
-	struct folio *dirty;	    /* (D) stack; holds a reference on each */
-	uint64_t dirty_folios;	    /* (D) on the stack */
-	rt_u64 oldest_ns;	    /* (a) when the stack was last empty */
-	rt_u64 retry_at_ns;	    /* (a) after a failed write: not before */
-	bool failing;		    /* (D) the last write failed, and that was noted */
-	bool syncing;		    /* (D) an msync is at it: it wants to know */
-	int write_error;	    /* (D) the first since it was last reported */
-	rt_u32 epoch;		    /* (a) which of writes[] new writes count in */
-	rt_u32 writes[2];	    /* (a) under way; msync waits for the older */
-	struct rt_lock sync_lock;   /* one msync at a time; sleeps for I/O */
+	struct folio *dirty;      /* (D) stack; holds a reference on each */
+	uint64_t dirty_folios;    /* (D) on the stack */
+	rt_u64 oldest_ns;         /* (a) when the stack was last empty */
+	rt_u64 retry_at_ns;       /* (a) after a failed write: not before */
+	bool failing;             /* (D) the last write failed, and that was noted */
+	bool syncing;             /* (D) an msync is at it: it wants to know */
+	int write_error;          /* (D) the first since it was last reported */
+	rt_u32 epoch;             /* (a) which of writes[] new writes count in */
+	rt_u32 writes[2];         /* (a) under way; msync waits for the older */
+	struct rt_lock sync_lock; /* one msync at a time; sleeps for I/O */
 };
 
 static inline uint64_t pages_of(uint64_t bytes)

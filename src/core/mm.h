@@ -33,20 +33,20 @@
 
 /* What a fault may hold while it waits; LOCKING.md has the table. */
 enum retry_policy {
-	RETRY_P0_MMAP,	   /* drop, wait, retry under the mmap_lock */
-	RETRY_P1_VMA,	   /* drop, wait, retry under the VMA lock */
-	RETRY_P2_HOLD,	   /* keep the lock */
+	RETRY_P0_MMAP,     /* drop, wait, retry under the mmap_lock */
+	RETRY_P1_VMA,      /* drop, wait, retry under the VMA lock */
+	RETRY_P2_HOLD,     /* keep the lock */
 	RETRY_P3_UPTODATE, /* keep it if the folio is uptodate and not under write-back */
-	RETRY_P4_FOLIO,	   /* drop, lock the folio, try the VMA lock again, map */
+	RETRY_P4_FOLIO,    /* drop, lock the folio, try the VMA lock again, map */
 };
 
 struct lru {
 	struct rt_lock lock;
-	struct list_node cold, hot;	/* (L) newest first */
+	struct list_node cold, hot;     /* (L) newest first */
 	uint64_t cold_pages, hot_pages; /* (L) on the lists */
-	uint64_t small_pages;		/* (L) of both, in folios of one page */
-	uint32_t clock;			/* (L) pages evicted so far, wraps */
-	struct ghost ghost;		/* (L) when what was evicted */
+	uint64_t small_pages;           /* (L) of both, in folios of one page */
+	uint32_t clock;                 /* (L) pages evicted so far, wraps */
+	struct ghost ghost;             /* (L) when what was evicted */
 	void *ghost_memory;
 	size_t ghost_bytes;
 };
@@ -59,47 +59,47 @@ struct later_read {
 
 struct pager {
 	struct rt_thread thread;
-	rt_u32 wake;	  /* raised to wake it */
+	rt_u32 wake; /* raised to wake it */
 	rt_u32 sleeping;
 	rt_u32 stop;
-	rt_u32 write;	  /* somebody wants dirty folios written */
-	rt_u32 progress;  /* raised when memory or write-back came along */
-	rt_u32 waiters;	  /* threads that wait on progress */
-	rt_u32 freed;	  /* raised when reclaim freed pages */
-	rt_u32 hungry;	  /* threads that wait on freed: as many are woken as pages came */
+	rt_u32 write;            /* somebody wants dirty folios written */
+	rt_u32 progress;         /* raised when memory or write-back came along */
+	rt_u32 waiters;          /* threads that wait on progress */
+	rt_u32 freed;            /* raised when reclaim freed pages */
+	rt_u32 hungry;           /* threads that wait on freed: as many are woken as pages came */
 	void (*tick)(void *arg); /* (c) every 100 ms, on the pager, or NULL */
 	void *tick_arg;
 };
 
 struct mm {
 	struct rwlock mmap_lock;
-	rt_ptr index;			/* struct vma_index: (M) to write, RCU to read */
-	struct vma *write_locked;	/* (M) released by mm_write_unlock() */
-	struct vma *retired_vmas;	/* (M) freed after a grace period */
+	rt_ptr index;                      /* struct vma_index: (M) to write, RCU to read */
+	struct vma *write_locked;          /* (M) released by mm_write_unlock() */
+	struct vma *retired_vmas;          /* (M) freed after a grace period */
 	struct vma_index *retired_indexes; /* (M) */
-	uint32_t retired;		/* (M) how many */
-	struct list_node mappings;	/* (M) */
-	uint64_t next_id;		/* (M) */
+	uint32_t retired;                  /* (M) how many */
+	struct list_node mappings;         /* (M) */
+	uint64_t next_id;                  /* (M) */
 
-	rt_u64 budget;			/* (a) bytes */
-	rt_u64 charged;			/* (a) bytes, all of the following three */
-	rt_u64 charged_max;		/* (a) */
-	rt_u64 metadata;		/* (a) bytes */
-	rt_u64 owned;			/* (a) pages */
-	rt_u64 cached;			/* (a) pages of files */
-	rt_u64 mapped;			/* (a) pages */
-	rt_u64 dirty;			/* (a) pages, at folio granularity */
-	rt_u64 writeback;		/* (a) pages */
-	rt_u64 pinned;			/* (a) pages */
-	rt_u64 reserve;			/* (a) bytes, see reclaim_low() */
-	rt_u64 write_failed_ns;		/* (a) when a write last failed; 0: one succeeded since */
+	rt_u64 budget;          /* (a) bytes */
+	rt_u64 charged;         /* (a) bytes, all of the following three */
+	rt_u64 charged_max;     /* (a) */
+	rt_u64 metadata;        /* (a) bytes */
+	rt_u64 owned;           /* (a) pages */
+	rt_u64 cached;          /* (a) pages of files */
+	rt_u64 mapped;          /* (a) pages */
+	rt_u64 dirty;           /* (a) pages, at folio granularity */
+	rt_u64 writeback;       /* (a) pages */
+	rt_u64 pinned;          /* (a) pages */
+	rt_u64 reserve;         /* (a) bytes, see reclaim_low() */
+	rt_u64 write_failed_ns; /* (a) when a write last failed; 0: one succeeded since */
 
-	enum retry_policy retry;	/* (c) */
-	uint64_t ahead_max;		/* (c) pages of readahead under way per stream, 0: none */
-	unsigned dirty_percent;		/* (c) of the budget, above which writers wait */
+	enum retry_policy retry; /* (c) */
+	uint64_t ahead_max;      /* (c) pages of readahead under way per stream, 0: none */
+	unsigned dirty_percent;  /* (c) of the budget, above which writers wait */
 
 	struct slab folios, nodes, tables_slab, vmas;
-	struct radix tables;		/* (T) to write; see pgtable.h */
+	struct radix tables; /* (T) to write; see pgtable.h */
 	struct rt_lock tables_lock;
 	struct waitq waitq;
 	struct lru lru;
@@ -109,9 +109,9 @@ struct mm {
 	struct pager pager;
 	struct rt_lock later_lock;
 	struct later_read later[CONFIG_LATER]; /* (later_lock) */
-	struct rt_lock reclaim_lock;	/* one round of reclaim at a time; sleeps in the machine */
+	struct rt_lock reclaim_lock;     /* one round of reclaim at a time; sleeps in the machine */
 	struct reclaim_scratch *scratch; /* (reclaim_lock) */
-	struct rt_lock write_lock;	/* one sorted write-out at a time; sleeps for I/O */
+	struct rt_lock write_lock;       /* one sorted write-out at a time; sleeps for I/O */
 	struct folio **write_scratch;
 	struct mm_stats stats[STATS_SHARDS];
 };

@@ -25,7 +25,8 @@ bool mm_covered(struct mm *mm, uint64_t addr, uint64_t len)
 {
 	uint64_t end = addr + len;
 
-	for_each_vma_in(mm, v, addr, end) {
+	for_each_vma_in(mm, v, addr, end)
+	{
 		if (v->start > addr)
 			return false;
 		addr = v->end;
@@ -57,7 +58,8 @@ static void gap_around(struct mm *mm, uint64_t *start, uint64_t *end)
  * view is replaced by the caller. Needs: mmap_lock for writing. */
 static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_view)
 {
-	for_each_vma_in(mm, v, start, end) {
+	for_each_vma_in(mm, v, start, end)
+	{
 		vma_write_lock(mm, v);
 		/* No new fault, and none in flight: what is mapped stays mapped. */
 		pgtable_zap(mm, v, v->start, v->end, ZAP_ALL);
@@ -125,8 +127,8 @@ static int mapping_for(struct mm *mm, struct store *store, struct mapping **out)
 	return 0;
 }
 
-static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t len,
-		    unsigned rights, unsigned flags, uint64_t *addr)
+static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t len, unsigned rights,
+		    unsigned flags, uint64_t *addr)
 {
 	struct vma *v = vma_new(mm);
 	int err = -ENOMEM;
@@ -244,8 +246,7 @@ static int lock_range(struct mm *mm, uint64_t addr, uint64_t end)
 		err = vma_split_at(mm, end);
 	if (err)
 		return err;
-	for_each_vma_in(mm, v, addr, end)
-		vma_write_lock(mm, v);
+	for_each_vma_in(mm, v, addr, end) vma_write_lock(mm, v);
 	return 0;
 }
 
@@ -257,13 +258,15 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights)
 	int err = lock_range(mm, addr, end);
 	if (err)
 		goto out;
-	for_each_vma_in(mm, v, addr, end) {
+	for_each_vma_in(mm, v, addr, end)
+	{
 		if (rights & RT_WRITE && !v->may_write) {
 			err = -EACCES;
 			goto out;
 		}
 	}
-	for_each_vma_in(mm, v, addr, end) {
+	for_each_vma_in(mm, v, addr, end)
+	{
 		err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
 		if (err)
 			break;
@@ -280,8 +283,7 @@ int mm_advise(struct mm *mm, uint64_t addr, uint64_t len, enum vma_advice advice
 	mm_write_lock(mm);
 	int err = lock_range(mm, addr, addr + len);
 	if (!err) {
-		for_each_vma_in(mm, v, addr, addr + len)
-			v->advice = advice;
+		for_each_vma_in(mm, v, addr, addr + len) v->advice = advice;
 		vma_merge_around(mm, addr, addr + len);
 	}
 	mm_write_unlock(mm);
@@ -293,7 +295,8 @@ int mm_set_on_error(struct mm *mm, uint64_t addr, uint64_t len, void (*fn)(void)
 	mm_write_lock(mm);
 	int err = lock_range(mm, addr, addr + len);
 	if (!err) {
-		for_each_vma_in(mm, v, addr, addr + len) {
+		for_each_vma_in(mm, v, addr, addr + len)
+		{
 			v->on_error = fn;
 			v->on_error_arg = arg;
 		}
@@ -312,7 +315,8 @@ int mm_dontneed(struct mm *mm, uint64_t addr, uint64_t len)
 	rwlock_read_lock(&mm->mmap_lock);
 	if (!mm_covered(mm, addr, len))
 		err = -ENOMEM;
-	for_each_vma_in(mm, v, addr, end) {
+	for_each_vma_in(mm, v, addr, end)
+	{
 		uint64_t from = v->start > addr ? v->start : addr;
 		uint64_t to = v->end < end ? v->end : end;
 		pgtable_zap(mm, v, from, to, v->private ? ZAP_ALL : ZAP_RECLAIM);

@@ -26,12 +26,12 @@
 #include "core/vma.h"
 #include "rt/rt.h"
 
-#define PTE_PRESENT    1ull
-#define PTE_WP	       2ull /* the machine's entry is write-protected */
-#define PTE_OWN	       4ull /* the process's own copy: no folio, charged to the budget */
-#define PTE_FOLIO      0x0000ffffffffffc0ull
-#define PTE_PIN_SHIFT  48 /* above: how many pins this page has */
-#define PTE_PIN_MAX    0xffffull
+#define PTE_PRESENT   1ull
+#define PTE_WP        2ull /* the machine's entry is write-protected */
+#define PTE_OWN       4ull /* the process's own copy: no folio, charged to the budget */
+#define PTE_FOLIO     0x0000ffffffffffc0ull
+#define PTE_PIN_SHIFT 48 /* above: how many pins this page has */
+#define PTE_PIN_MAX   0xffffull
 
 typedef uint64_t pte_t;
 

@@ -24,7 +24,7 @@
 #define RADIX_SLOTS (1u << RADIX_SHIFT)
 
 struct radix_node {
-	rt_u32 shift; /* key bits below a slot of this node */
+	rt_u32 shift;  /* key bits below a slot of this node */
 	uint32_t used; /* writer only */
 	rt_ptr slot[RADIX_SLOTS];
 	void *free_link; /* the slab's */

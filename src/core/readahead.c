@@ -96,8 +96,8 @@ struct ra_plan readahead_plan(struct mm *mm, struct vma *v, uint64_t index)
 		plan.ahead = index + (reach < mm->ahead_max ? reach : mm->ahead_max);
 		/* Whole large folios, or each pass leaves smaller ones than the last. */
 		if (s->window >= AHEAD_WINDOW)
-			plan.ahead = (plan.ahead + (1ull << order_most(mm)) - 1) >> order_most(mm)
-								    << order_most(mm);
+			plan.ahead = (plan.ahead + (1ull << order_most(mm)) - 1) >>
+				     order_most(mm) << order_most(mm);
 		if (s->ahead > plan.from && s->ahead - index <= 2 * mm->ahead_max)
 			plan.from = s->ahead;
 	}
@@ -137,7 +137,7 @@ struct ahead_read {
 	struct rt_io io;
 	struct mapping *mapping;
 	struct folio *folio; /* with a reference */
-	uint64_t pages;	     /* of the buffer run, this page included */
+	uint64_t pages;      /* of the buffer run, this page included */
 };
 
 /* The I/O is over. Runs on the machine's I/O thread. The reference outlives the
@@ -181,9 +181,14 @@ static void ahead_start(struct mapping *m, struct folio *f, void *buf, struct rt
 	struct ahead_read *r = (void *)((char *)buf + bytes);
 
 	*r = (struct ahead_read){
-		.io = { .file = file, .buf = buf, .len = bytes, .off = f->index * RT_PAGE,
+		.io = { .file = file,
+			.buf = buf,
+			.len = bytes,
+			.off = f->index * RT_PAGE,
 			.done = ahead_done },
-		.mapping = m, .folio = f, .pages = folio_pages(f) + 1,
+		.mapping = m,
+		.folio = f,
+		.pages = folio_pages(f) + 1,
 	};
 	stat_inc(m->mm, reads_ahead);
 	rt_ioq_submit(&m->mm->ioq, &r->io, false);
@@ -256,11 +261,10 @@ bool readahead_pending(struct mm *mm)
 		/* Only the pager takes entries out: this one is ours. */
 		uint64_t next = readahead_submit(r.mapping, r.index, r.end);
 		uint64_t end = r.end < mapping_pages(r.mapping) ? r.end : mapping_pages(r.mapping);
-		bool room = rt_load_u64(&mm->charged, RT_RELAXED) +
-				    reclaim_high(mm) <
+		bool room = rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(mm) <
 			    mm_frame_limit(mm);
-		bool stuck = next == r.index && (!room || !r.mapping->store->ops->file(
-								  r.mapping->store, false));
+		bool stuck = next == r.index &&
+			     (!room || !r.mapping->store->ops->file(r.mapping->store, false));
 		bool done = next >= end || stuck || r.mapping->views == 0;
 		rt_lock(&mm->later_lock);
 		mm->later[i].index = next;

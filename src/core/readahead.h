@@ -21,8 +21,8 @@
 
 struct ra_plan {
 	uint64_t window; /* pages worth mapping from the fault on, >= 1 */
-	uint64_t from;	 /* what is before this was looked at already: cached, or asked for */
-	uint64_t ahead;	 /* read up to here (exclusive) */
+	uint64_t from;   /* what is before this was looked at already: cached, or asked for */
+	uint64_t ahead;  /* read up to here (exclusive) */
 	bool stream;
 };
 

@@ -14,7 +14,7 @@
 struct reclaim_scratch {
 	struct folio *evict[CONFIG_RECLAIM_BATCH]; /* locked, ours to drop */
 	unsigned evicts;
-	bool dirty;				    /* met folios that must be written first */
+	bool dirty; /* met folios that must be written first */
 	uint32_t window_clock[WINDOW_CLOCKS];
 };
 
@@ -85,8 +85,9 @@ void lru_add(struct mm *mm, struct folio *f)
 
 	rt_lock(&mm->lru.lock);
 	/* The adder holds the folio lock: it cannot have been removed before. */
-	bool again = ghost_take(&mm->lru.ghost, ghost_key(f->mapping, f->index), mm->lru.clock,
-				&age) && age <= budget;
+	bool again =
+		ghost_take(&mm->lru.ghost, ghost_key(f->mapping, f->index), mm->lru.clock, &age) &&
+		age <= budget;
 	if (again)
 		stat_add(mm, refaults, folio_pages(f));
 	list_in(mm, f, again && hot_has_room(mm, folio_pages(f)));
@@ -110,8 +111,8 @@ static void lru_putback(struct mm *mm, struct folio *f, bool hot)
 {
 	rt_lock(&mm->lru.lock);
 	if (!folio_test(f, FOLIO_OFF_LRU))
-		list_in(mm, f, hot && (folio_test(f, FOLIO_HOT) ||
-				       hot_has_room(mm, folio_pages(f))));
+		list_in(mm, f,
+			hot && (folio_test(f, FOLIO_HOT) || hot_has_room(mm, folio_pages(f))));
 	rt_unlock(&mm->lru.lock);
 }
 
@@ -184,8 +185,8 @@ static bool is_busy(const struct folio *f)
 
 	if (folio_test(f, FOLIO_QUEUED))
 		expected++; /* the dirty stack's; one that leaves it meanwhile is still held */
-	return refs != expected ||
-	       rt_load_u32(&f->pins, RT_ACQUIRE) > 0 || folio_test(f, FOLIO_WRITEBACK);
+	return refs != expected || rt_load_u32(&f->pins, RT_ACQUIRE) > 0 ||
+	       folio_test(f, FOLIO_WRITEBACK);
 }
 
 /* Are few pages of its window cached? Then its unmapping is paid by few evictions. */
@@ -335,7 +336,8 @@ uint64_t reclaim_low(struct mm *mm)
 
 uint64_t reclaim_high(struct mm *mm)
 {
-	return rt_load_u64(&mm->budget, RT_RELAXED) / 32 + 2 * rt_load_u64(&mm->reserve, RT_RELAXED);
+	return rt_load_u64(&mm->budget, RT_RELAXED) / 32 +
+	       2 * rt_load_u64(&mm->reserve, RT_RELAXED);
 }
 
 void reclaim_reserve_grow(struct mm *mm)
@@ -488,8 +490,7 @@ uint64_t reclaim_round(struct mm *mm)
 
 static bool fits(struct mm *mm, uint64_t pages)
 {
-	return rt_load_u64(&mm->charged, RT_RELAXED) + pages * RT_PAGE <=
-	       mm_frame_limit(mm);
+	return rt_load_u64(&mm->charged, RT_RELAXED) + pages * RT_PAGE <= mm_frame_limit(mm);
 }
 
 /* Nothing could be freed: wait for what may come free. False: nothing will. */

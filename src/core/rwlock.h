@@ -20,9 +20,9 @@ struct rwlock {
 
 void rwlock_init(struct rwlock *l);
 bool rwlock_read_trylock(struct rwlock *l);
-void rwlock_read_lock(struct rwlock *l);   /* sleeps */
+void rwlock_read_lock(struct rwlock *l); /* sleeps */
 void rwlock_read_unlock(struct rwlock *l);
-void rwlock_write_lock(struct rwlock *l);  /* sleeps */
+void rwlock_write_lock(struct rwlock *l); /* sleeps */
 void rwlock_write_unlock(struct rwlock *l);
 void rwlock_assert_read(struct rwlock *l);
 void rwlock_assert_write(struct rwlock *l);

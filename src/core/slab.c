@@ -43,7 +43,8 @@ static bool slab_grow(struct slab *s)
 	mm_charge_metadata(s->mm, s->chunk_bytes);
 	*(void **)chunk = s->chunks;
 	s->chunks = chunk;
-	for (size_t at = CHUNK_HEAD; at + s->object_bytes <= s->chunk_bytes; at += s->object_bytes) {
+	for (size_t at = CHUNK_HEAD; at + s->object_bytes <= s->chunk_bytes;
+	     at += s->object_bytes) {
 		*link_of(s, chunk + at) = s->free;
 		s->free = chunk + at;
 	}

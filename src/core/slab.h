@@ -20,13 +20,13 @@
 struct mm;
 
 struct slab {
-	struct mm *mm;	      /* (c) is charged for the chunks */
-	size_t object_bytes;  /* (c) */
-	size_t chunk_bytes;   /* (c) */
-	size_t beside_bytes;  /* (c) that the machine pays for each object in use */
+	struct mm *mm;       /* (c) is charged for the chunks */
+	size_t object_bytes; /* (c) */
+	size_t chunk_bytes;  /* (c) */
+	size_t beside_bytes; /* (c) that the machine pays for each object in use */
 	struct rt_lock lock;
-	void *free;	      /* (L) linked through their last 8 bytes */
-	void *chunks;	      /* (L) linked through their first 8 bytes */
+	void *free;   /* (L) linked through their last 8 bytes */
+	void *chunks; /* (L) linked through their first 8 bytes */
 };
 
 void slab_init(struct slab *s, struct mm *mm, size_t object_bytes, size_t chunk_bytes);

@@ -44,6 +44,6 @@ static inline unsigned stats_shard(void)
 			sum_ += rt_load_u64(&(mm)->stats[i_].field, RT_RELAXED);                   \
 		sum_;                                                                              \
 	})
-#define stat_inc(mm, field)    stat_add(mm, field, 1)
+#define stat_inc(mm, field) stat_add(mm, field, 1)
 
 #endif

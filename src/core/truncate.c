@@ -133,7 +133,8 @@ void mappings_refresh_sizes(struct mm *mm)
 	/* Short of a size change this is one fstat each; with one, it sleeps for folios
 	 * with the mmap_lock held for reading, as a fault on the slow path would. */
 	rwlock_read_lock(&mm->mmap_lock);
-	list_for_each(pos, &mm->mappings) {
+	list_for_each(pos, &mm->mappings)
+	{
 		struct mapping *m = list_entry(pos, struct mapping, by_mm);
 		if (!rt_trylock(&m->size_lock))
 			continue; /* somebody is at it; the next tick comes soon */

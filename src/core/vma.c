@@ -241,8 +241,7 @@ no_memory:
 static bool can_merge(const struct vma *a, const struct vma *b)
 {
 	return a->end == b->start && a->mapping == b->mapping && a->rights == b->rights &&
-	       a->private == b->private && a->may_write == b->may_write &&
-	       a->advice == b->advice &&
+	       a->private == b->private && a->may_write == b->may_write && a->advice == b->advice &&
 	       a->on_error == b->on_error && a->on_error_arg == b->on_error_arg &&
 	       vma_index_end(a) == b->index;
 }

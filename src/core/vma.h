@@ -29,31 +29,31 @@ enum vma_advice { VMA_NORMAL, VMA_RANDOM, VMA_SEQUENTIAL };
 
 /* One sequential reader, as far as the VMA could tell. See readahead.h. */
 struct stream {
-	uint64_t next;	 /* the index whose fault continues it */
-	uint64_t ahead;	 /* the first index not yet looked at for reading ahead */
+	uint64_t next;   /* the index whose fault continues it */
+	uint64_t ahead;  /* the first index not yet looked at for reading ahead */
 	uint32_t window; /* pages it is worth mapping (and reading) at once */
-	uint32_t used;	 /* streams_clock when it last matched */
+	uint32_t used;   /* streams_clock when it last matched */
 	uint32_t streak;
 };
 
 struct vma {
-	uint64_t start, end;	    /* (V) bytes, page aligned */
-	uint64_t index;		    /* (V) page of the mapping at start */
-	struct mapping *mapping;    /* (c) */
-	unsigned rights;	    /* (V) RT_READ | RT_WRITE */
-	bool private;		    /* (c) */
-	bool may_write;		    /* (c) rights may come to include RT_WRITE */
-	enum vma_advice advice;	    /* (V) */
-	void (*on_error)(void);	    /* (V) kept for the api: core never calls it */
-	void *on_error_arg;	    /* (V) */
+	uint64_t start, end;     /* (V) bytes, page aligned */
+	uint64_t index;          /* (V) page of the mapping at start */
+	struct mapping *mapping; /* (c) */
+	unsigned rights;         /* (V) RT_READ | RT_WRITE */
+	bool private;            /* (c) */
+	bool may_write;          /* (c) rights may come to include RT_WRITE */
+	enum vma_advice advice;  /* (V) */
+	void (*on_error)(void);  /* (V) kept for the api: core never calls it */
+	void *on_error_arg;      /* (V) */
 	struct rwlock lock;
-	bool write_locked;	    /* mmap_lock for writing */
-	bool detached;		    /* (V) */
-	struct vma *retired_next;   /* mm's, after it left the index */
+	bool write_locked;        /* mmap_lock for writing */
+	bool detached;            /* (V) */
+	struct vma *retired_next; /* mm's, after it left the index */
 	struct vma *write_locked_next;
 	struct list_node by_mapping; /* mapping->views_lock */
 	struct rt_lock streams_lock;
-	uint32_t streams_clock;	    /* (R) */
+	uint32_t streams_clock;                /* (R) */
 	struct stream streams[CONFIG_STREAMS]; /* (R) */
 };
 

@@ -8,9 +8,9 @@
 #include "core/pgtable.h"
 #include "core/reclaim.h"
 
-#define OLD_NS	  (3000ull * 1000 * 1000) /* dirty this long: written in the background */
+#define OLD_NS    (3000ull * 1000 * 1000) /* dirty this long: written in the background */
 #define RETRY_NS  (1000ull * 1000 * 1000) /* after a failed write */
-#define RUN_PAGES 256			  /* one write is at most this: 1 MiB */
+#define RUN_PAGES 256                     /* one write is at most this: 1 MiB */
 
 /* --- marking ---------------------------------------------------------------- */
 
@@ -78,8 +78,8 @@ struct write_run {
 	struct mapping *mapping;
 	uint32_t epoch;
 	uint32_t folios;
-	uint64_t pages; /* of the bounce run, this page included */
-	uint64_t want;	/* bytes */
+	uint64_t pages;                 /* of the bounce run, this page included */
+	uint64_t want;                  /* bytes */
 	struct folio *folio[RUN_PAGES]; /* with a reference, under write-back */
 };
 _Static_assert(sizeof(struct write_run) <= RT_PAGE, "a write_run lives in one page");
@@ -170,7 +170,9 @@ static void run_submit(struct write_run *w)
 	uint64_t size = rt_load_u64(&m->size, RT_ACQUIRE);
 
 	/* Bytes past the end are never written. */
-	w->want = w->io.off >= size ? 0 : size - w->io.off < w->io.len ? size - w->io.off : w->io.len;
+	w->want = w->io.off >= size              ? 0
+		  : size - w->io.off < w->io.len ? size - w->io.off
+						 : w->io.len;
 	w->io.write = true;
 	w->io.done = run_done;
 	w->io.file = file;
@@ -203,8 +205,8 @@ static void dirty_span(const struct folio *f, uint64_t *first, uint64_t *end)
 struct write_out {
 	struct mapping *m;
 	struct write_run *run; /* being gathered, or NULL */
-	uint64_t next;	       /* the page that would continue it */
-	uint64_t reach;	       /* dirty folios follow each other up to here */
+	uint64_t next;         /* the page that would continue it */
+	uint64_t reach;        /* dirty folios follow each other up to here */
 };
 
 /* Give the run that is being gathered to the queue. */
@@ -277,7 +279,9 @@ static void write_large(struct write_out *o, struct folio *f, uint64_t first, ui
 	for (uint64_t at = first; at < end && !err; at += most) {
 		uint64_t n = end - at < most ? end - at : most;
 		uint64_t off = (f->index + at) * RT_PAGE, size = rt_load_u64(&m->size, RT_ACQUIRE);
-		uint64_t want = off >= size ? 0 : size - off < n * RT_PAGE ? size - off : n * RT_PAGE;
+		uint64_t want = off >= size                ? 0
+				: size - off < n * RT_PAGE ? size - off
+							   : n * RT_PAGE;
 		if (want == 0)
 			break;
 		err = -rt_object_fetch(&m->object, f->index + at, buf, n);
@@ -565,7 +569,8 @@ static uint64_t dirty_limit(struct mm *mm)
 
 static bool over(struct mm *mm, uint64_t limit)
 {
-	return rt_load_u64(&mm->dirty, RT_RELAXED) + rt_load_u64(&mm->writeback, RT_RELAXED) > limit;
+	return rt_load_u64(&mm->dirty, RT_RELAXED) + rt_load_u64(&mm->writeback, RT_RELAXED) >
+	       limit;
 }
 
 void writeback_throttle(struct mm *mm)
@@ -598,7 +603,8 @@ static struct mapping *next_mapping(struct mm *mm, uint64_t *at)
 	struct list_node *pos;
 
 	rwlock_read_lock(&mm->mmap_lock);
-	list_for_each(pos, &mm->mappings) {
+	list_for_each(pos, &mm->mappings)
+	{
 		struct mapping *m = list_entry(pos, struct mapping, by_mm);
 		if (m->id > *at && (!best || m->id < best->id))
 			best = m;

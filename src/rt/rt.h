@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #define RT_PAGE_SHIFT 12
-#define RT_PAGE	      4096ull
+#define RT_PAGE       4096ull
 
 /* The memory orders of the operations below; each non-relaxed use names its partner. */
 enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
@@ -96,11 +96,11 @@ int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t 
  * wrprotect / unprotect: the next write faults / does not.
  * own:   make the page of a private view the process's own, with the content of buf,
  *   whatever was mapped there. */
-#define RT_READ	       1u
-#define RT_WRITE       2u
-#define RT_VIEW_FIXED  1u
+#define RT_READ           1u
+#define RT_WRITE          2u
+#define RT_VIEW_FIXED     1u
 #define RT_VIEW_NOREPLACE 2u
-#define RT_VIEW_PRIVATE	4u
+#define RT_VIEW_PRIVATE   4u
 #define RT_VIEW_MAY_WRITE 8u /* for the core: rights may come to include writing */
 int rt_mmu_open(struct rt_mmu *mmu);
 void rt_mmu_close(struct rt_mmu *mmu);
@@ -131,9 +131,9 @@ int rt_file_sync(struct rt_file *f);
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len);
 
 /* --- io queue: reads and writes that run meanwhile. submit does not wait for its
- * own I/O, but may for others' when too many are under way; more: another submit or a flush follows soon, this one may wait for it.
- * done(req) runs later on a thread of the machine's own, once per request, in
- * any order. req->res: bytes, or -errno. */
+ * own I/O, but may for others' when too many are under way; more: another submit or a flush follows
+ * soon, this one may wait for it. done(req) runs later on a thread of the machine's own, once per
+ * request, in any order. req->res: bytes, or -errno. */
 struct rt_io {
 	struct rt_file *file;
 	void *buf;

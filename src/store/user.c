@@ -78,7 +78,9 @@ int store_user_open(const struct quire_store_ops *ops, void *ctx, uint64_t lengt
 	if (!u)
 		return -ENOMEM;
 	*u = (struct user_store){ .store = { .ops = &user_ops, .writable = ops->write != NULL },
-				  .user = ops, .ctx = ctx, .length = length };
+				  .user = ops,
+				  .ctx = ctx,
+				  .length = length };
 	*out = &u->store;
 	return 0;
 }

@@ -130,14 +130,14 @@ void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len)
 
 struct queue {
 	struct io_uring ring;
-	bool uring;	      /* else: the list below */
-	struct rt_lock lock;  /* the submission side, and head and tail */
+	bool uring;          /* else: the list below */
+	struct rt_lock lock; /* the submission side, and head and tail */
 	struct rt_thread thread;
 	struct rt_io *list[RING_ENTRIES];
-	rt_u32 head, tail;    /* list is full when tail - head is RING_ENTRIES */
-	rt_u32 room;	      /* raised at every completion: submitters wait on it */
+	rt_u32 head, tail; /* list is full when tail - head is RING_ENTRIES */
+	rt_u32 room;       /* raised at every completion: submitters wait on it */
 	rt_u32 inflight;
-	uint32_t held;	      /* (lock) entries not yet given to the kernel */
+	uint32_t held; /* (lock) entries not yet given to the kernel */
 	rt_u32 stop;
 };
 

@@ -22,7 +22,7 @@
  * stress test's own mapping.)
  */
 #define ARENA_BYTES (1ull << 30)
-#define ARENAS	    256
+#define ARENAS      256
 
 struct arena {
 	char *base;
@@ -67,8 +67,11 @@ static bool arena_open(struct arena *a, size_t pages)
 		sys(SYS_munmap, p, pages * RT_PAGE);
 		return false;
 	}
-	*a = (struct arena){ .base = (char *)p, .map = (uint64_t *)p, .pages = pages,
-			     .free = pages - map_pages, .hint = map_pages };
+	*a = (struct arena){ .base = (char *)p,
+			     .map = (uint64_t *)p,
+			     .pages = pages,
+			     .free = pages - map_pages,
+			     .hint = map_pages };
 	bitmap_set_run(a->map, 0, map_pages);
 	return true;
 }

@@ -138,10 +138,10 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 	uint64_t done = 0;
 
 	while (done < n) {
-		struct uffdio_continue c = { .range = { addr + done * RT_PAGE,
-							(n - done) * RT_PAGE },
-					     .mode = UFFDIO_CONTINUE_MODE_DONTWAKE |
-						     (wp ? UFFDIO_CONTINUE_MODE_WP : 0) };
+		struct uffdio_continue c = {
+			.range = { addr + done * RT_PAGE, (n - done) * RT_PAGE },
+			.mode = UFFDIO_CONTINUE_MODE_DONTWAKE | (wp ? UFFDIO_CONTINUE_MODE_WP : 0)
+		};
 		long err = sys(SYS_ioctl, mmu->fd, UFFDIO_CONTINUE, &c);
 
 		if (err == 0)
@@ -158,8 +158,11 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 
 int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp)
 {
-	struct uffdio_copy c = { .dst = addr, .src = (uintptr_t)buf, .len = RT_PAGE,
-				 .mode = UFFDIO_COPY_MODE_DONTWAKE | (wp ? UFFDIO_COPY_MODE_WP : 0) };
+	struct uffdio_copy c = { .dst = addr,
+				 .src = (uintptr_t)buf,
+				 .len = RT_PAGE,
+				 .mode = UFFDIO_COPY_MODE_DONTWAKE |
+					 (wp ? UFFDIO_COPY_MODE_WP : 0) };
 
 	return (int)sys(SYS_ioctl, mmu->fd, UFFDIO_COPY, &c);
 }

@@ -17,14 +17,14 @@ typedef struct {
 } rt_ptr;
 
 #define RT_ATOMIC(name, type, value)                                                               \
-	static inline __attribute__((always_inline)) value rt_load_##name(const type *p,           \
-									  enum rt_order o)         \
+	static inline __attribute__((always_inline))                                               \
+	value rt_load_##name(const type *p, enum rt_order o)                                       \
 	{                                                                                          \
-		return o == RT_RELAXED ? __atomic_load_n(&p->v, __ATOMIC_RELAXED)                  \
+		return o == RT_RELAXED   ? __atomic_load_n(&p->v, __ATOMIC_RELAXED)                \
 		       : o == RT_SEQ_CST ? __atomic_load_n(&p->v, __ATOMIC_SEQ_CST)                \
 					 : __atomic_load_n(&p->v, __ATOMIC_ACQUIRE);               \
 	}                                                                                          \
-	static inline __attribute__((always_inline)) void rt_store_##name(type *p, value v,       \
+	static inline __attribute__((always_inline)) void rt_store_##name(type *p, value v,        \
 									  enum rt_order o)         \
 	{                                                                                          \
 		if (o == RT_RELAXED)                                                               \
@@ -34,7 +34,7 @@ typedef struct {
 		else                                                                               \
 			__atomic_store_n(&p->v, v, __ATOMIC_RELEASE);                              \
 	}                                                                                          \
-	static inline __attribute__((always_inline)) bool rt_cas_##name(type *p, value expected,  \
+	static inline __attribute__((always_inline)) bool rt_cas_##name(type *p, value expected,   \
 									value v, enum rt_order o)  \
 	{                                                                                          \
 		(void)o;                                                                           \
@@ -128,8 +128,8 @@ struct rt_mmu {
 };
 
 struct rt_file {
-	int fd;		/* as given: through the page cache */
-	int direct;	/* O_DIRECT, or -1 */
+	int fd;     /* as given: through the page cache */
+	int direct; /* O_DIRECT, or -1 */
 	bool writable;
 	uint32_t align; /* of O_DIRECT, bytes */
 };
