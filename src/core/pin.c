@@ -118,21 +118,33 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	return 0;
 }
 
+/* The next stretch of [*at, end) that a VMA shows, and its pages there; *at moves past it.
+ * NULL: no more. Needs: mmap_lock. */
+static struct mapping *next_stretch(struct mm *mm, uint64_t *at, uint64_t end, uint64_t *index,
+				    uint64_t *index_end)
+{
+	struct vma *v = *at < end ? vma_find(mm, *at) : NULL;
+
+	if (!v || v->start >= end)
+		return NULL;
+	uint64_t from = v->start > *at ? v->start : *at;
+	uint64_t to = v->end < end ? v->end : end;
+	*index = vma_index_at(v, from);
+	*index_end = *index + ((to - from) >> RT_PAGE_SHIFT);
+	*at = v->end;
+	return v->mapping;
+}
+
 static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later)
 {
+	uint64_t at = addr, index, end;
+	struct mapping *m;
+
 	rwlock_read_lock(&mm->mmap_lock);
-	for (uint64_t at = addr; at < addr + len;) {
-		struct vma *v = vma_find(mm, at);
-		if (!v || v->start >= addr + len)
-			break;
-		uint64_t from = v->start > at ? v->start : at;
-		uint64_t to = v->end < addr + len ? v->end : addr + len;
-		uint64_t index = vma_index_at(v, from);
-		uint64_t end = index + ((to - from) >> RT_PAGE_SHIFT);
-		uint64_t next = readahead_submit(v->mapping, index, end);
-		if (next < end && next < mapping_pages(v->mapping) && later)
-			readahead_later(v->mapping, next, end);
-		at = v->end;
+	while ((m = next_stretch(mm, &at, addr + len, &index, &end)) != NULL) {
+		uint64_t next = readahead_submit(m, index, end);
+		if (next < end && next < mapping_pages(m) && later)
+			readahead_later(m, next, end);
 	}
 	rwlock_read_unlock(&mm->mmap_lock);
 }
@@ -142,9 +154,8 @@ void mm_willneed(struct mm *mm, uint64_t addr, uint64_t len)
 	start_reading(mm, addr, len, true);
 }
 
-static void deactivate_range(struct mm *mm, struct vma *v, uint64_t index, uint64_t end)
+static void deactivate_range(struct mm *mm, struct mapping *m, uint64_t index, uint64_t end)
 {
-	struct mapping *m = v->mapping;
 	void *value;
 	uint64_t key;
 
@@ -160,20 +171,15 @@ static void deactivate_range(struct mm *mm, struct vma *v, uint64_t index, uint6
 
 void mm_deactivate(struct mm *mm, uint64_t addr, uint64_t len, bool now)
 {
+	uint64_t at = addr, index, end;
+	struct mapping *m;
+
 	rwlock_read_lock(&mm->mmap_lock);
-	for (uint64_t at = addr; at < addr + len;) {
-		struct vma *v = vma_find(mm, at);
-		if (!v || v->start >= addr + len)
-			break;
-		uint64_t from = v->start > at ? v->start : at;
-		uint64_t to = v->end < addr + len ? v->end : addr + len;
-		uint64_t index = vma_index_at(v, from);
-		uint64_t end = index + ((to - from) >> RT_PAGE_SHIFT);
+	while ((m = next_stretch(mm, &at, addr + len, &index, &end)) != NULL) {
 		if (now)
-			mapping_invalidate(v->mapping, index, end);
+			mapping_invalidate(m, index, end);
 		else
-			deactivate_range(mm, v, index, end);
-		at = v->end;
+			deactivate_range(mm, m, index, end);
 	}
 	rwlock_read_unlock(&mm->mmap_lock);
 }

@@ -65,11 +65,6 @@ void rwlock_write_unlock(struct rwlock *l)
 	rt_wake(&l->word, UINT32_MAX);
 }
 
-void rwlock_assert_read(struct rwlock *l)
-{
-	ASSERT(rt_load_u32(&l->word, RT_RELAXED) != 0);
-}
-
 void rwlock_assert_write(struct rwlock *l)
 {
 	ASSERT(rt_load_u32(&l->word, RT_RELAXED) & RW_WRITER);

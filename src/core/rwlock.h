@@ -24,7 +24,6 @@ void rwlock_read_lock(struct rwlock *l); /* sleeps */
 void rwlock_read_unlock(struct rwlock *l);
 void rwlock_write_lock(struct rwlock *l); /* sleeps */
 void rwlock_write_unlock(struct rwlock *l);
-void rwlock_assert_read(struct rwlock *l);
 void rwlock_assert_write(struct rwlock *l);
 
 #endif

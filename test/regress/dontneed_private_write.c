@@ -6,10 +6,10 @@
 #include <pthread.h>
 #include <sched.h>
 
-#define RW	(PROT_READ | PROT_WRITE)
-#define LEN	(16 * PAGE)
+#define RW      (PROT_READ | PROT_WRITE)
+#define LEN     (16 * PAGE)
 #define WRITERS 3
-#define ROUNDS	2000
+#define ROUNDS  2000
 
 struct job {
 	uint8_t *p;

@@ -66,15 +66,15 @@ static void holes_are_the_programs(void **state)
 
 		assert_ok(munmap(hole, PAGE));
 		sched_yield();
-		assert_ptr_equal(mmap(hole, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
-				 hole);
+		assert_ptr_equal(
+			mmap(hole, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), hole);
 		memset(hole, 0xff, PAGE);
 		hole = view + (size_t)(1 + i % 6) * PAGE;
 		assert_ok(quire_munmap(q, hole, PAGE));
 		sched_yield();
-		assert_ptr_equal(
-			quire_mmap(q, hole, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, hole - view),
-			hole);
+		assert_ptr_equal(quire_mmap(q, hole, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
+					    hole - view),
+				 hole);
 		assert_int_equal(hole[9], h_byte(1, (uint64_t)(hole - view) + 9));
 	}
 	stop = true;

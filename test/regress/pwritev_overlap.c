@@ -79,7 +79,7 @@ static void overlapping_writes_end(void **state)
 	for (i = 0; i < 5; i++) {
 		j[i] = (struct job){ q, p, fd, 77 + (uint64_t)i, &start, &stop };
 		assert_int_equal(pthread_create(&t[i], NULL,
-						i < 3	 ? writer
+						i < 3    ? writer
 						: i == 3 ? reader
 							 : pageout,
 						&j[i]),
