@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/bitmap.h"
+#include "core/config.h"
 
 uint64_t bounce_bytes(uint64_t pages)
 {
@@ -77,8 +78,8 @@ void *bounce_get_run(struct bounce *b, uint64_t n)
 	void *buf = NULL;
 
 	rt_lock(&b->lock);
-	if (b->free >= n + BOUNCE_RESERVE) {
-		size_t at = bitmap_find_run(b->map, b->count - BOUNCE_RESERVE, n);
+	if (b->free >= n + CONFIG_BOUNCE_RESERVE) {
+		size_t at = bitmap_find_run(b->map, b->count - CONFIG_BOUNCE_RESERVE, n);
 		if (at != BITMAP_NONE) {
 			bitmap_set_run(b->map, at, n);
 			b->free -= n;

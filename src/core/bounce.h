@@ -8,14 +8,12 @@
  * the budget. Single pages are for faults, which keep one until the page is mapped;
  * should there be none, one is taken from beside the pool. Longer runs are for readahead and
  * write-back, which do without (or wait) when there is none, and may not take the last
- * BOUNCE_RESERVE pages.
+ * CONFIG_BOUNCE_RESERVE pages.
  */
 #ifndef CORE_BOUNCE_H
 #define CORE_BOUNCE_H
 
 #include "rt/rt.h"
-
-#define BOUNCE_RESERVE 32
 
 struct bounce {
 	char *pages;

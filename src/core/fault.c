@@ -420,8 +420,10 @@ static unsigned read_missing(struct fault *f, const struct ra_plan *plan, struct
 	int err = filemap_add(m, f->index, 0, 0, out);
 	if (err == 0)
 		return read_folio(f, *out);
-	if (err == -EEXIST || err == -ENXIO)
-		return 0; /* someone else's now; or truncated, seen at the top */
+	if (err == -EEXIST || err == -ENXIO) {
+		rt_relax(); /* its memory is being dropped, perhaps: reclaim does not sleep there */
+		return 0;   /* someone else's now; or truncated, seen at the top */
+	}
 	return need_memory(f);
 }
 
@@ -504,7 +506,7 @@ static unsigned charge_copy(struct fault *f, struct folio *folio)
 
 static void uncharge_copy(struct mm *mm)
 {
-	rt_sub_u64(&mm->owned, 1, RT_RELAXED);
+	rt_count_u64(&mm->owned, -1ull);
 	mm_uncharge_pages(mm, 1);
 }
 

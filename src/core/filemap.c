@@ -78,11 +78,12 @@ int filemap_add(struct mapping *m, uint64_t index, unsigned order, uint32_t extr
 	int err = insert_locked(m, f, index, pages);
 	if (!err) {
 		folio_get(f); /* the cache's */
-		rt_add_u64(&m->cached, pages, RT_RELAXED);
-		rt_add_u64(&mm->cached, pages, RT_RELAXED);
+		rt_count_u64(&m->cached, pages);
+		rt_count_u64(&mm->cached, pages);
 	}
 	rt_unlock(&m->slots_lock);
 	if (err) {
+		rt_note_dropped(f);
 		folio_clear(f, FOLIO_LOCKED); /* nobody ever saw it */
 		folio_put(mm, f);
 		mm_uncharge_pages(mm, pages);
@@ -176,8 +177,8 @@ void filemap_forget(struct mapping *m, struct folio *f, bool remember)
 	rt_lock(&m->slots_lock);
 	radix_store(&m->folios, f->index, pages, NULL);
 	f->mapping = NULL;
-	rt_sub_u64(&m->cached, pages, RT_RELAXED);
-	rt_sub_u64(&mm->cached, pages, RT_RELAXED);
+	rt_count_u64(&m->cached, -pages);
+	rt_count_u64(&mm->cached, -pages);
 	rt_unlock(&m->slots_lock);
 	mm_uncharge_pages(mm, pages);
 	folio_put(mm, f); /* the cache's; the caller holds another */

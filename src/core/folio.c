@@ -15,6 +15,9 @@ struct folio *folio_new(struct mm *mm, unsigned order)
 	rt_store_u32(&f->state, FOLIO_LOCKED | order << FOLIO_ORDER_SHIFT, RT_RELAXED);
 	rt_store_u32(&f->mapped, 0, RT_RELAXED);
 	rt_store_u32(&f->pins, 0, RT_RELAXED);
+	rt_note_live(f, sizeof(*f));
+	rt_note_class(f, "folio");
+	rt_note_held(f, true);
 	f->mapping = NULL;
 	f->index = 0;
 	list_init(&f->lru);
@@ -52,17 +55,22 @@ void folio_put(struct mm *mm, struct folio *f)
 	ASSERT(rt_load_u32(&f->mapped, RT_RELAXED) == 0);
 	ASSERT(f->mapping == NULL);
 	ASSERT(list_empty(&f->lru));
+	rt_note_free(f, sizeof(*f));
 	slab_free(&mm->folios, f);
 }
 
 bool folio_trylock(struct folio *f)
 {
-	return !(rt_or_u32(&f->state, FOLIO_LOCKED, RT_ACQUIRE) & FOLIO_LOCKED);
+	if (rt_or_u32(&f->state, FOLIO_LOCKED, RT_ACQUIRE) & FOLIO_LOCKED)
+		return false;
+	rt_note_held(f, true);
+	return true;
 }
 
 int folio_lock(struct mm *mm, struct folio *f, bool killable)
 {
 	while (!folio_trylock(f)) {
+		rt_note_want(f);
 		int err = waitq_sleep(&mm->waitq, f, FOLIO_LOCKED, killable);
 		if (err)
 			return err;
@@ -72,6 +80,7 @@ int folio_lock(struct mm *mm, struct folio *f, bool killable)
 
 void folio_unlock(struct mm *mm, struct folio *f)
 {
+	rt_note_dropped(f);
 	uint32_t old = rt_and_u32(&f->state, ~FOLIO_LOCKED, RT_RELEASE);
 
 	ASSERT(old & FOLIO_LOCKED);

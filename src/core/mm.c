@@ -23,6 +23,8 @@ void mm_write_unlock(struct mm *mm)
 		/* A detached one stays locked: a reader that still finds it fails. */
 		if (!v->detached)
 			rwlock_write_unlock(&v->lock);
+		else
+			rt_note_dropped(&v->lock);
 	}
 	rwlock_write_unlock(&mm->mmap_lock);
 }
@@ -55,7 +57,9 @@ static uint64_t metadata_room(uint64_t budget)
 {
 	uint64_t room = budget / 64;
 
-	return room < 128 << 10 ? 128 << 10 : room > 1 << 20 ? 1 << 20 : room;
+	return room < CONFIG_ROOM_MIN   ? CONFIG_ROOM_MIN
+	       : room > CONFIG_ROOM_MAX ? CONFIG_ROOM_MAX
+					: room;
 }
 
 uint64_t mm_frame_limit(struct mm *mm)
@@ -90,13 +94,13 @@ int mm_charge_copy(struct mm *mm)
 			 rt_load_u64(&mm->owned, RT_RELAXED) * RT_PAGE;
 
 	/* Copies never go away: without a floor for the rest, nothing could be read. */
-	if (floor < 64 * RT_PAGE)
-		floor = 64 * RT_PAGE;
+	if (floor < CONFIG_COPY_FLOOR * RT_PAGE)
+		floor = CONFIG_COPY_FLOOR * RT_PAGE;
 	if (fixed + RT_PAGE + floor > limit)
 		return -ENOMEM;
 	if (!mm_charge_pages(mm, 1))
 		return -EAGAIN;
-	rt_add_u64(&mm->owned, 1, RT_RELAXED);
+	rt_count_u64(&mm->owned, 1);
 	return 0;
 }
 
@@ -109,14 +113,14 @@ void mm_uncharge_pages(struct mm *mm, uint64_t pages)
 
 void mm_charge_metadata(struct mm *mm, uint64_t bytes)
 {
-	rt_add_u64(&mm->metadata, bytes, RT_RELAXED);
+	rt_count_u64(&mm->metadata, bytes);
 	note_max(mm, rt_add_u64(&mm->charged, bytes, RT_RELAXED) + bytes);
 }
 
 void mm_uncharge_metadata(struct mm *mm, uint64_t bytes)
 {
-	rt_sub_u64(&mm->metadata, bytes, RT_RELAXED);
-	rt_sub_u64(&mm->charged, bytes, RT_RELAXED);
+	rt_count_u64(&mm->metadata, -bytes);
+	rt_count_u64(&mm->charged, -bytes);
 }
 
 /* --- open and close ----------------------------------------------------- */
@@ -124,17 +128,19 @@ void mm_uncharge_metadata(struct mm *mm, uint64_t bytes)
 static uint64_t bounce_pages(uint64_t budget)
 {
 	uint64_t pages = budget / 16 / RT_PAGE;
-	uint64_t most = 8ull * ((1ull << CONFIG_READ_ORDER_MAX) + 1) + 2 * BOUNCE_RESERVE;
+	uint64_t most = 8ull * ((1ull << CONFIG_READ_ORDER_MAX) + 1) + 2 * CONFIG_BOUNCE_RESERVE;
 
-	return pages < 2 * BOUNCE_RESERVE ? 2 * BOUNCE_RESERVE : pages < most ? pages : most;
+	return pages < 2 * CONFIG_BOUNCE_RESERVE ? 2 * CONFIG_BOUNCE_RESERVE
+	       : pages < most                    ? pages
+						 : most;
 }
 
 static int open_memory(struct mm *mm, uint64_t budget)
 {
-	slab_init(&mm->folios, mm, sizeof(struct folio), 16 << 10);
-	slab_init(&mm->nodes, mm, sizeof(struct radix_node), 16 << 10);
-	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 32 << 10);
-	slab_init(&mm->vmas, mm, sizeof(struct vma), 16 << 10);
+	slab_init(&mm->folios, mm, sizeof(struct folio), CONFIG_SLAB_BYTES);
+	slab_init(&mm->nodes, mm, sizeof(struct radix_node), CONFIG_SLAB_BYTES);
+	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 2 * CONFIG_SLAB_BYTES);
+	slab_init(&mm->vmas, mm, sizeof(struct vma), CONFIG_SLAB_BYTES);
 	mm->nodes.beside_bytes = CONFIG_HW_NODE_BYTES;
 	mm->tables_slab.beside_bytes = CONFIG_HW_TABLE_BYTES;
 	radix_init(&mm->tables, &mm->nodes);
@@ -176,6 +182,7 @@ static void free_memory(struct mm *mm)
 int mm_open(struct mm *mm, const struct mm_options *o)
 {
 	rwlock_init(&mm->mmap_lock);
+	rt_note_class(&mm->mmap_lock, "mmap_lock");
 	list_init(&mm->mappings);
 	rt_lock_init(&mm->write_lock);
 	rt_lock_init(&mm->later_lock);

@@ -113,7 +113,7 @@ struct mm {
 	struct reclaim_scratch *scratch; /* (reclaim_lock) */
 	struct rt_lock write_lock;       /* one sorted write-out at a time; sleeps for I/O */
 	struct folio **write_scratch;
-	struct mm_stats stats[STATS_SHARDS];
+	struct mm_stats stats[CONFIG_STATS_SHARDS];
 };
 
 struct mm_options {

@@ -165,7 +165,7 @@ no_index:
 	rt_view_close(&mm->mmu, *addr, len);
 	return err;
 no_view:
-	slab_free(&mm->vmas, v);
+	vma_free(mm, v);
 	return err;
 }
 

@@ -20,6 +20,7 @@ static struct ptable *ptable_new(struct mm *mm)
 
 	if (!t)
 		return NULL;
+	rt_note_live(t, sizeof(*t));
 	rt_lock_init(&t->lock);
 	t->present = 0;
 	for (unsigned i = 0; i < PTES; i++)
@@ -46,6 +47,7 @@ struct ptable *ptable_get(struct mm *mm, uint64_t addr)
 	rt_unlock(&mm->tables_lock);
 	if (fresh) {
 		COVER(ptable_race_lost);
+		rt_note_free(fresh, sizeof(*fresh));
 		slab_free(&mm->tables_slab, fresh);
 	}
 	return t;
@@ -66,6 +68,7 @@ void pgtable_free(struct mm *mm, uint64_t start, uint64_t end)
 			rt_lock(&mm->tables_lock);
 			radix_store(&mm->tables, keys[i], 1, NULL);
 			rt_unlock(&mm->tables_lock);
+			rt_note_free(t, sizeof(*t));
 			slab_free(&mm->tables_slab, t);
 		}
 		key = keys[n - 1] + 1;
@@ -97,7 +100,7 @@ static void folio_unmapped(struct mm *mm, struct folio *f, uint32_t pages)
 	ASSERT(old >= pages);
 	old = rt_sub_u32(&f->refs, pages, RT_ACQ_REL);
 	ASSERT(old > pages); /* the cache, or the remover, still holds one */
-	rt_sub_u64(&mm->mapped, pages, RT_RELAXED);
+	rt_count_u64(&mm->mapped, -(uint64_t)pages);
 }
 
 int pte_own(struct mm *mm, struct ptable *t, uint64_t addr, const void *buf)
@@ -130,7 +133,7 @@ bool pte_pin(struct mm *mm, struct ptable *t, uint64_t addr)
 	*pte += 1ull << PTE_PIN_SHIFT;
 	rt_add_u32(&pte_folio(*pte)->pins, 1, RT_RELAXED);
 	if (pte_pins(*pte) == 1)
-		rt_add_u64(&mm->pinned, 1, RT_RELAXED);
+		rt_count_u64(&mm->pinned, 1);
 	return true;
 }
 
@@ -145,7 +148,7 @@ void pte_unpin(struct mm *mm, struct ptable *t, uint64_t addr)
 	*pte -= 1ull << PTE_PIN_SHIFT;
 	rt_sub_u32(&pte_folio(*pte)->pins, 1, RT_RELEASE);
 	if (pte_pins(*pte) == 0)
-		rt_sub_u64(&mm->pinned, 1, RT_RELAXED);
+		rt_count_u64(&mm->pinned, -1ull);
 }
 
 /* --- runs ---------------------------------------------------------------- */
@@ -179,7 +182,7 @@ static void enter_items(struct mm *mm, pte_t *pte, struct map_item *items, uint6
 		}
 		first = end;
 	}
-	rt_add_u64(&mm->mapped, to - from, RT_RELAXED);
+	rt_count_u64(&mm->mapped, to - from);
 }
 
 int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, struct map_item *items,
@@ -253,13 +256,13 @@ static uint64_t clear_entries(struct mm *mm, struct ptable *t, unsigned a, unsig
 		t->present--;
 		n++;
 		if (e & PTE_OWN) {
-			rt_sub_u64(&mm->owned, 1, RT_RELAXED);
+			rt_count_u64(&mm->owned, -1ull);
 			mm_uncharge_pages(mm, 1);
 			continue;
 		}
 		if (pte_pins(e)) {
 			rt_sub_u32(&pte_folio(e)->pins, (uint32_t)pte_pins(e), RT_RELEASE);
-			rt_sub_u64(&mm->pinned, 1, RT_RELAXED);
+			rt_count_u64(&mm->pinned, -1ull);
 		}
 		if (pte_folio(e) != f && f) {
 			folio_unmapped(mm, f, run);

@@ -97,6 +97,7 @@ static struct radix_node *node_new(struct radix *r, uint32_t shift)
 
 	if (!n)
 		return NULL;
+	rt_note_live(n, sizeof(*n));
 	rt_store_u32(&n->shift, shift, RT_RELAXED);
 	n->used = 0;
 	for (unsigned i = 0; i < RADIX_SLOTS; i++)
@@ -176,6 +177,7 @@ static void prune(struct radix *r, uint64_t key)
 		rt_store_ptr(slot, NULL, RT_RELEASE);
 		if (parent)
 			parent->used--;
+		rt_note_free(n, sizeof(*n));
 		slab_free(r->nodes, n);
 		if (!parent)
 			return;

@@ -17,10 +17,11 @@
 #ifndef CORE_RADIX_H
 #define CORE_RADIX_H
 
+#include "core/config.h"
 #include "core/slab.h"
 #include "rt/rt.h"
 
-#define RADIX_SHIFT 6
+#define RADIX_SHIFT CONFIG_RADIX_SHIFT
 #define RADIX_SLOTS (1u << RADIX_SHIFT)
 
 struct radix_node {

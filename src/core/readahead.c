@@ -15,8 +15,8 @@
 
 static unsigned order_most(struct mm *mm)
 {
-	/* A folio is at most a 64th of the budget: reclaim must have a choice. */
-	uint64_t limit = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE / 64;
+	/* Only a part of the budget: reclaim must have a choice. */
+	uint64_t limit = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE / CONFIG_ORDER_SHARE;
 	unsigned most = 0;
 
 	while (most < CONFIG_READ_ORDER_MAX && (2ull << most) <= limit)

@@ -8,14 +8,13 @@
 #include "core/pgtable.h"
 #include "core/writeback.h"
 
-#define RECLAIM_WAITS 50   /* of up to 100 ms each, without any progress at all */
-#define WINDOW_CLOCKS 8192 /* windows whose last unmapping is remembered, hashed */
+#define RECLAIM_WAITS 50 /* of up to 100 ms each, without any progress at all */
 
 struct reclaim_scratch {
 	struct folio *evict[CONFIG_RECLAIM_BATCH]; /* locked, ours to drop */
 	unsigned evicts;
 	bool dirty; /* met folios that must be written first */
-	uint32_t window_clock[WINDOW_CLOCKS];
+	uint32_t window_clock[1u << CONFIG_WINDOW_CLOCKS_SHIFT];
 };
 
 /* --- the lists ------------------------------------------------------------ */
@@ -152,7 +151,8 @@ static uint32_t *window_clock(struct mm *mm, const struct folio *f)
 {
 	uint64_t window = ghost_key(f->mapping, f->index >> CONFIG_PTES_SHIFT);
 
-	return &mm->scratch->window_clock[window * 0x9e3779b97f4a7c15ull >> 51];
+	return &mm->scratch->window_clock[window * 0x9e3779b97f4a7c15ull >>
+					  (64 - CONFIG_WINDOW_CLOCKS_SHIFT)];
 }
 
 /* Evictions since the window of f was last unmapped. */

@@ -16,8 +16,10 @@ bool rwlock_read_trylock(struct rwlock *l)
 		if (w & (RW_WRITER | RW_PENDING))
 			return false;
 		/* acquire: pairs with the release in rwlock_write_unlock() */
-		if (rt_cas_u32(&l->word, w, w + 1, RT_ACQUIRE))
+		if (rt_cas_u32(&l->word, w, w + 1, RT_ACQUIRE)) {
+			rt_note_held(l, false);
 			return true;
+		}
 	}
 }
 
@@ -25,6 +27,7 @@ void rwlock_read_lock(struct rwlock *l)
 {
 	while (!rwlock_read_trylock(l)) {
 		uint32_t w = rt_load_u32(&l->word, RT_RELAXED);
+		rt_note_want(l);
 		if (w & (RW_WRITER | RW_PENDING))
 			rt_wait(&l->word, w, 0);
 	}
@@ -32,6 +35,7 @@ void rwlock_read_lock(struct rwlock *l)
 
 void rwlock_read_unlock(struct rwlock *l)
 {
+	rt_note_dropped(l);
 	uint32_t old = rt_sub_u32(&l->word, 1, RT_RELEASE);
 
 	ASSERT(READERS(old) > 0);
@@ -45,18 +49,22 @@ void rwlock_write_lock(struct rwlock *l)
 		uint32_t w = rt_load_u32(&l->word, RT_RELAXED);
 		if ((w & ~RW_PENDING) == 0) {
 			/* Keeps PENDING: another writer may have set it. */
-			if (rt_cas_u32(&l->word, w, w | RW_WRITER, RT_ACQUIRE))
+			if (rt_cas_u32(&l->word, w, w | RW_WRITER, RT_ACQUIRE)) {
+				rt_note_held(l, true);
 				return;
+			}
 			continue;
 		}
 		if (!(w & RW_PENDING) && !rt_cas_u32(&l->word, w, w | RW_PENDING, RT_RELAXED))
 			continue;
+		rt_note_want(l);
 		rt_wait(&l->word, w | RW_PENDING, 0);
 	}
 }
 
 void rwlock_write_unlock(struct rwlock *l)
 {
+	rt_note_dropped(l);
 	uint32_t old = rt_and_u32(&l->word, 0, RT_RELEASE);
 
 	ASSERT(old & RW_WRITER);

@@ -10,6 +10,7 @@
 #ifndef CORE_STATS_H
 #define CORE_STATS_H
 
+#include "core/config.h"
 #include "rt/rt.h"
 
 struct mm_stats {
@@ -24,23 +25,20 @@ struct mm_stats {
 	rt_u64 stalls, stall_ns, lost_reads, throttled;
 } __attribute__((aligned(64)));
 
-#define STATS_SHARDS 16
-
 static inline unsigned stats_shard(void)
 {
 	/* Threads' stacks lie far apart: mix what differs between them. */
 	uintptr_t stack = (uintptr_t)__builtin_frame_address(0) >> 14;
 
-	return (unsigned)(stack * 0x9e3779b97f4a7c15ull >> 60) % STATS_SHARDS;
+	return (unsigned)(stack * 0x9e3779b97f4a7c15ull >> 60) % CONFIG_STATS_SHARDS;
 }
 
-#define stat_add(mm, field, n)                                                                     \
-	((void)rt_add_u64(&(mm)->stats[stats_shard()].field, (n), RT_RELAXED))
+#define stat_add(mm, field, n) rt_count_u64(&(mm)->stats[stats_shard()].field, (n))
 /* stat_sum - all shards of a counter. */
 #define stat_sum(mm, field)                                                                        \
 	({                                                                                         \
 		uint64_t sum_ = 0;                                                                 \
-		for (unsigned i_ = 0; i_ < STATS_SHARDS; i_++)                                     \
+		for (unsigned i_ = 0; i_ < CONFIG_STATS_SHARDS; i_++)                              \
 			sum_ += rt_load_u64(&(mm)->stats[i_].field, RT_RELAXED);                   \
 		sum_;                                                                              \
 	})

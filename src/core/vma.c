@@ -6,8 +6,6 @@
 
 #include "core/mm.h"
 
-#define REAP_AFTER 64 /* retired VMAs and indexes before a grace period is worth it */
-
 static struct vma_index *index_of(struct mm *mm)
 {
 	return rt_load_ptr(&mm->index, RT_ACQUIRE); /* release: vma_replace() */
@@ -80,10 +78,18 @@ struct vma *vma_new(struct mm *mm)
 	if (!v)
 		return NULL;
 	*v = (struct vma){ .advice = VMA_NORMAL };
+	rt_note_live(v, sizeof(*v));
 	rwlock_init(&v->lock);
+	rt_note_class(&v->lock, "vma lock");
 	rt_lock_init(&v->streams_lock);
 	list_init(&v->by_mapping);
 	return v;
+}
+
+void vma_free(struct mm *mm, struct vma *v)
+{
+	rt_note_free(v, sizeof(*v));
+	slab_free(&mm->vmas, v);
 }
 
 static void retire(struct mm *mm, struct vma_index *old, uint64_t from, uint64_t to)
@@ -125,7 +131,7 @@ int vma_replace(struct mm *mm, uint64_t start, uint64_t end, struct vma **add, u
 		x->vma[from + n + (i - to)] = old->vma[i];
 	rt_store_ptr(&mm->index, x, RT_RELEASE); /* pairs with index_of() */
 	retire(mm, old, from, to);
-	if (mm->retired > REAP_AFTER)
+	if (mm->retired > CONFIG_REAP_AFTER)
 		vma_reap(mm);
 	return 0;
 }
@@ -144,7 +150,7 @@ void vma_reap(struct mm *mm)
 			v->retired_next = keep;
 			keep = v;
 		} else {
-			slab_free(&mm->vmas, v);
+			vma_free(mm, v);
 		}
 	}
 	mm->retired_vmas = keep;
@@ -232,9 +238,9 @@ int vma_split_at(struct mm *mm, uint64_t addr)
 	return 0;
 no_memory:
 	if (add[0])
-		slab_free(&mm->vmas, add[0]);
+		vma_free(mm, add[0]);
 	if (add[1])
-		slab_free(&mm->vmas, add[1]);
+		vma_free(mm, add[1]);
 	return -ENOMEM;
 }
 

@@ -91,6 +91,8 @@ struct vma *vma_find(struct mm *mm, uint64_t addr);
 void vma_write_lock(struct mm *mm, struct vma *v);
 
 struct vma *vma_new(struct mm *mm);
+/* vma_free - one that no index ever held, or after a grace period. */
+void vma_free(struct mm *mm, struct vma *v);
 /* vma_replace - in the index, put `add` (sorted, n of them) in the place of the
  * VMAs in [start, end), all of which are write-locked and become detached.
  * 0; -ENOMEM: nothing changed. Needs: mmap_lock for writing. */

@@ -8,9 +8,8 @@
 #include "core/pgtable.h"
 #include "core/reclaim.h"
 
-#define OLD_NS    (3000ull * 1000 * 1000) /* dirty this long: written in the background */
-#define RETRY_NS  (1000ull * 1000 * 1000) /* after a failed write */
-#define RUN_PAGES 256                     /* one write is at most this: 1 MiB */
+#define OLD_NS   (3000ull * 1000 * 1000) /* dirty this long: written in the background */
+#define RETRY_NS (1000ull * 1000 * 1000) /* after a failed write */
 
 /* --- marking ---------------------------------------------------------------- */
 
@@ -43,7 +42,7 @@ static void mark(struct mm *mm, struct folio *f, uint64_t bits)
 	/* A write that just failed may set it at the same moment: who was first counts. */
 	if (rt_or_u32(&f->state, FOLIO_DIRTY, RT_ACQ_REL) & FOLIO_DIRTY)
 		return;
-	rt_add_u64(&mm->dirty, folio_pages(f), RT_RELAXED);
+	rt_count_u64(&mm->dirty, folio_pages(f));
 	rt_lock(&m->dirty_lock);
 	if (m->dirty_folios == 0)
 		rt_store_u64(&m->oldest_ns, rt_now_ns(), RT_RELAXED);
@@ -67,7 +66,7 @@ void writeback_forget(struct folio *f)
 		return;
 	folio_clear(f, FOLIO_DIRTY);
 	f->dirty_map = 0;
-	rt_sub_u64(&f->mapping->mm->dirty, folio_pages(f), RT_RELAXED);
+	rt_count_u64(&f->mapping->mm->dirty, -folio_pages(f));
 }
 
 /* --- one write ---------------------------------------------------------------- */
@@ -78,9 +77,9 @@ struct write_run {
 	struct mapping *mapping;
 	uint32_t epoch;
 	uint32_t folios;
-	uint64_t pages;                 /* of the bounce run, this page included */
-	uint64_t want;                  /* bytes */
-	struct folio *folio[RUN_PAGES]; /* with a reference, under write-back */
+	uint64_t pages;                        /* of the bounce run, this page included */
+	uint64_t want;                         /* bytes */
+	struct folio *folio[CONFIG_RUN_PAGES]; /* with a reference, under write-back */
 };
 _Static_assert(sizeof(struct write_run) <= RT_PAGE, "a write_run lives in one page");
 
@@ -126,11 +125,11 @@ static void folio_written(struct mm *mm, struct folio *f, int err)
 		struct mapping *m = f->mapping;
 		rt_lock(&m->dirty_lock);
 		if (!(rt_or_u32(&f->state, FOLIO_DIRTY | FOLIO_REDIRTY, RT_ACQ_REL) & FOLIO_DIRTY))
-			rt_add_u64(&mm->dirty, folio_pages(f), RT_RELAXED);
+			rt_count_u64(&mm->dirty, folio_pages(f));
 		queue_push(m, f);
 		rt_unlock(&m->dirty_lock);
 	}
-	rt_sub_u64(&mm->writeback, folio_pages(f), RT_RELAXED);
+	rt_count_u64(&mm->writeback, -folio_pages(f));
 	folio_end_writeback(mm, f);
 	folio_put(mm, f);
 }
@@ -241,9 +240,9 @@ static void *run_buffer(struct mm *mm, uint64_t n)
 /* The largest run the pool can ever give, beside the reserve. */
 static uint64_t run_most(struct mm *mm)
 {
-	uint64_t most = (mm->bounce.count - BOUNCE_RESERVE) / 4;
+	uint64_t most = (mm->bounce.count - CONFIG_BOUNCE_RESERVE) / 4;
 
-	return most > RUN_PAGES ? RUN_PAGES : most > 1 ? most : 1;
+	return most > CONFIG_RUN_PAGES ? CONFIG_RUN_PAGES : most > 1 ? most : 1;
 }
 
 static struct write_run *run_new(struct write_out *o, uint64_t page, uint64_t pages)
@@ -295,7 +294,7 @@ static void write_large(struct write_out *o, struct folio *f, uint64_t first, ui
 	bounce_put(&mm->bounce, buf, most + 1);
 	if (err)
 		note_error(m, err);
-	rt_add_u64(&mm->writeback, folio_pages(f), RT_RELAXED);
+	rt_count_u64(&mm->writeback, folio_pages(f));
 	folio_set(f, FOLIO_WRITEBACK);
 	folio_get(f);
 	folio_written(mm, f, err);
@@ -322,7 +321,7 @@ static void write_begin(struct write_out *o, struct folio *f)
 	} else {
 		folio_clear(f, FOLIO_DIRTY | FOLIO_REDIRTY);
 		f->dirty_map = 0;
-		rt_sub_u64(&mm->dirty, folio_pages(f), RT_RELAXED);
+		rt_count_u64(&mm->dirty, -folio_pages(f));
 	}
 	if (end - first > most) {
 		out_flush(o);
@@ -331,14 +330,14 @@ static void write_begin(struct write_out *o, struct folio *f)
 	}
 	uint64_t page = f->index + first, n = end - first;
 	if (o->run && (o->next != page || o->run->io.len / RT_PAGE + n > o->run->pages - 1 ||
-		       o->run->folios == RUN_PAGES))
+		       o->run->folios == CONFIG_RUN_PAGES))
 		out_next(o);
 	if (!o->run)
 		o->run = run_new(o, page, o->reach - page < most ? o->reach - page : most);
 	struct write_run *w = o->run;
 	char *to = (char *)w->io.buf + w->io.len;
 	int err = rt_object_fetch(&m->object, page, to, n);
-	rt_add_u64(&mm->writeback, folio_pages(f), RT_RELAXED);
+	rt_count_u64(&mm->writeback, folio_pages(f));
 	folio_set(f, FOLIO_WRITEBACK);
 	folio_get(f);
 	if (err) {
@@ -451,7 +450,7 @@ static uint64_t reach_of(struct folio **f, unsigned n)
 {
 	uint64_t end = f[0]->index + folio_pages(f[0]);
 
-	for (unsigned i = 1; i < n && i < RUN_PAGES && f[i]->index == end; i++)
+	for (unsigned i = 1; i < n && i < CONFIG_RUN_PAGES && f[i]->index == end; i++)
 		end += folio_pages(f[i]);
 	return end;
 }

@@ -2,10 +2,10 @@
 /*
  * rt.h - everything that the core may ask of a machine. This is all of it.
  *
- * rt/native (pthread, futex, liburcu, userfaultfd, io_uring) keeps this contract; a
- * simulated machine can. The build chooses by include path: the types and the inline
- * bodies come from rt_types.h, found there. The core names no machine, and a need it
- * has is a line here, never an #ifdef there.
+ * Two machines keep this contract: rt/native (pthread, futex, liburcu, userfaultfd,
+ * io_uring) and rt/sim (fibers, virtual time, a software MMU, a simulated disk). The build chooses
+ * by include path: the types and the inline bodies come from rt_types.h, found there. The core
+ * names no machine, and a need it has is a line here, never an #ifdef there.
  *
  * Rules for the whole contract
  *   - Functions that can fail return 0 or a count, or a negative errno.
@@ -22,18 +22,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RT_PAGE_SHIFT 12
-#define RT_PAGE       4096ull
-
 /* The memory orders of the operations below; each non-relaxed use names its partner. */
 enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
 
-#include "rt_types.h" /* struct rt_u32, rt_u64, rt_ptr, rt_lock, rt_object, rt_mmu, rt_ioq,
+#include "rt_types.h" /* RT_PAGE_SHIFT, struct rt_u32, rt_u64, rt_ptr, rt_lock, rt_object, rt_mmu, rt_ioq,
 			 rt_file, rt_thread, and the inline bodies */
+
+#define RT_PAGE (1ull << RT_PAGE_SHIFT)
 
 /* --- atomic: rt_load_u32(), rt_store_u32(), rt_cas_u32(), rt_add_u32() ... in rt_types.h.
  * rt_cas_*(p, expected, new, order): true if *p was expected and is now new.
- * rt_add_, rt_sub_, rt_or_, rt_and_: return the value before. */
+ * rt_add_, rt_sub_, rt_or_, rt_and_: return the value before.
+ * rt_count_u64(p, n): add without a look at what is there, ordered with nothing: counts
+ * commute, so that a machine that searches schedules need not try both orders. */
+
+/* --- notes: what a machine that checks wants to be told; a real one does nothing.
+ *   rt_note_class(p, name)   p is a lock of this class (rt_lock_init() says it by itself)
+ *   rt_note_want(p)          about to wait for p, held by somebody
+ *   rt_note_held(p, write)   it is ours now, for reading or writing
+ *   rt_note_dropped(p)       it is not any more
+ *   rt_note_live(p, n), rt_note_free(p, n)   the life of an object in type-stable memory:
+ *     between the two its plain fields are somebody's; after, only atomics are looked at */
 
 /* --- lock: not recursive; a waiter sleeps. A holder does not sleep, unless that is said
  * where the lock is declared.
@@ -162,5 +171,9 @@ _Noreturn void rt_panic(const char *file, int line, const char *what);
 #define RT_COVER(name) ((void)0)
 #endif
 #define COVER(name) RT_COVER(#name)
+
+#ifdef RT_TAIL
+#include RT_TAIL /* what a machine wraps around the calls above */
+#endif
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef RT_NATIVE_TYPES_H
 #define RT_NATIVE_TYPES_H
 
+#define RT_PAGE_SHIFT 12
+
 typedef struct {
 	uint32_t v;
 } rt_u32;
@@ -71,6 +73,18 @@ RT_ATOMIC(u64, rt_u64, uint64_t)
 RT_ATOMIC(ptr, rt_ptr, void *)
 RT_ARITH(u32, rt_u32, uint32_t)
 RT_ARITH(u64, rt_u64, uint64_t)
+
+static inline void rt_count_u64(rt_u64 *p, uint64_t n)
+{
+	rt_add_u64(p, n, RT_RELAXED);
+}
+
+#define rt_note_class(p, name) ((void)0)
+#define rt_note_want(p)        ((void)0)
+#define rt_note_held(p, write) ((void)0)
+#define rt_note_dropped(p)     ((void)0)
+#define rt_note_live(p, n)     ((void)0)
+#define rt_note_free(p, n)     ((void)0)
 
 /* 0 free, 1 held, 2 held and somebody sleeps (Drepper, "Futexes are tricky"). */
 struct rt_lock {
