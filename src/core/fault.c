@@ -407,7 +407,8 @@ static unsigned read_missing(struct fault *f, const struct ra_plan *plan, struct
 	if (f->wanted_came)
 		stat_inc(f->mm, lost_reads); /* read for us, and gone before we came */
 	bool nowait = f->flags & FAULT_RETRY_NOWAIT;
-	if (plan->ahead > f->index + 1 || nowait) {
+	/* Ahead only once: should that read fail, the next one is our own, and says so. */
+	if ((plan->ahead > f->index + 1 && !f->waited_for_read) || nowait) {
 		uint64_t end = plan->ahead > f->index + 1 ? plan->ahead : f->index + 1;
 		f->waited_for_read = true;
 		uint64_t tried = readahead_submit(m, f->index, end);
