@@ -140,6 +140,20 @@ struct ahead_read {
 	uint64_t pages;      /* of the buffer run, this page included */
 };
 
+/* A short read may be the end of the file, or not: the store reads on until it is. */
+static void read_rest(struct mapping *m, struct rt_io *io)
+{
+	uint64_t end = io->off + (uint64_t)io->res;
+
+	if (io->res <= 0 || (uint64_t)io->res == io->len ||
+	    end >= rt_load_u64(&m->size, RT_ACQUIRE))
+		return;
+	COVER(ahead_short);
+	int64_t rest = m->store->ops->read(m->store, (char *)io->buf + io->res,
+					   io->len - (size_t)io->res, end);
+	io->res = rest < 0 ? rest : io->res + rest;
+}
+
 /* The I/O is over. Runs on the machine's I/O thread. The reference outlives the
  * unlock: once the lock bit is clear, reclaim may free the folio. */
 static void ahead_done(struct rt_io *io)
@@ -151,7 +165,9 @@ static void ahead_done(struct rt_io *io)
 	uint64_t pages = r->pages;
 	void *buf = io->buf;
 
+	rt_note_held(f, true);
 	stat_inc(mm, reads);
+	read_rest(m, io);
 	if (io->res > 0)
 		stat_add(mm, read_bytes, (uint64_t)io->res);
 	if (filemap_fill(m, f, buf, io->res) != 0) {
@@ -191,6 +207,7 @@ static void ahead_start(struct mapping *m, struct folio *f, void *buf, struct rt
 		.pages = folio_pages(f) + 1,
 	};
 	stat_inc(m->mm, reads_ahead);
+	rt_note_dropped(f); /* the lock is the request's from here on */
 	rt_ioq_submit(&m->mm->ioq, &r->io, false);
 }
 

@@ -29,10 +29,19 @@ static struct rt_file *writer_of(struct file_store *f)
 
 static int64_t file_read(struct store *s, void *buf, size_t len, uint64_t off)
 {
-	int64_t n = rt_file_read(&of(s)->file, buf, len, off);
+	size_t done = 0;
 
+	/* A short read need not be the end of the file: that is when nothing comes. */
+	while (done < len) {
+		int64_t n = rt_file_read(&of(s)->file, (char *)buf + done, len - done, off + done);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break;
+		done += (size_t)n;
+	}
 	rt_file_trim(&of(s)->file, off, len);
-	return n;
+	return (int64_t)done;
 }
 
 static int64_t file_write(struct store *s, const void *buf, size_t len, uint64_t off)

@@ -3,7 +3,8 @@
  * store.h - what a mapping is backed by: where bytes come from and go to.
  *
  * A table of functions, because several kinds live at once. Offsets are bytes,
- * multiples of RT_PAGE; so are lengths; buffers are page aligned.
+ * multiples of RT_PAGE; so are lengths; buffers are page aligned; but for the rest of a
+ * queued read that came short.
  *   read    fill buf; short only at the end of the data (the caller zeroes the
  *           rest). >= 0 or -errno. May sleep; runs inside the fault handler.
  *   write   at most up to the size; len may end inside a page there. == len or
