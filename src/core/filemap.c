@@ -223,17 +223,19 @@ uint64_t filemap_unmap(struct mapping *m, uint64_t index, uint64_t end, bool rec
 	return n;
 }
 
-void filemap_mkclean(struct mapping *m, uint64_t index, uint64_t end)
+bool filemap_mkclean(struct mapping *m, uint64_t index, uint64_t end)
 {
 	uint64_t start, stop;
 	struct list_node *pos;
+	bool all = true;
 
 	rt_lock(&m->views_lock);
 	list_for_each(pos, &m->views_list)
 	{
 		struct vma *v = list_entry(pos, struct vma, by_mapping);
 		if (view_range(v, index, end, &start, &stop))
-			pgtable_mkclean(m->mm, v, start, stop);
+			all &= pgtable_mkclean(m->mm, v, start, stop);
 	}
 	rt_unlock(&m->views_lock);
+	return all;
 }

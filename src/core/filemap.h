@@ -55,6 +55,6 @@ void filemap_forget(struct mapping *m, struct folio *f, bool remember);
 /* filemap_unmap - unmap pages [index, end) in every view. Returns the pages. */
 uint64_t filemap_unmap(struct mapping *m, uint64_t index, uint64_t end, bool reclaim);
 /* filemap_mkclean - the same with pgtable_mkclean(). */
-void filemap_mkclean(struct mapping *m, uint64_t index, uint64_t end);
+bool filemap_mkclean(struct mapping *m, uint64_t index, uint64_t end);
 
 #endif

@@ -95,11 +95,13 @@ int pte_make_writable(struct mm *mm, struct ptable *t, uint64_t addr)
 
 static void folio_unmapped(struct mm *mm, struct folio *f, uint32_t pages)
 {
-	uint32_t old = rt_sub_u32(&f->mapped, pages, RT_RELEASE);
+	/* The references first: reclaim takes refs == mapped + 2 for "nobody else", and must
+	 * not see the entry gone while its reference is still to be dropped. */
+	uint32_t old = rt_sub_u32(&f->refs, pages, RT_ACQ_REL);
 
+	ASSERT(old > pages); /* the cache's, which stays while it is mapped */
+	old = rt_sub_u32(&f->mapped, pages, RT_RELEASE);
 	ASSERT(old >= pages);
-	old = rt_sub_u32(&f->refs, pages, RT_ACQ_REL);
-	ASSERT(old > pages); /* the cache, or the remover, still holds one */
 	rt_count_u64(&mm->mapped, -(uint64_t)pages);
 }
 
@@ -336,11 +338,14 @@ static bool may_clean(pte_t e)
 	return !(e & PTE_OWN) && pte_pins(e) == 0;
 }
 
-/* Needs: t->lock. */
-static void mkclean_slots(struct mm *mm, struct ptable *t, uint64_t base, unsigned a, unsigned b)
+/* False: some entry stays writable. Needs: t->lock. */
+static bool mkclean_slots(struct mm *mm, struct ptable *t, uint64_t base, unsigned a, unsigned b)
 {
+	bool all = true;
+
 	for (unsigned i = a; i < b;) {
 		if (!is_writable(t->pte[i]) || !may_clean(t->pte[i])) {
+			all = all && !is_writable(t->pte[i]);
 			i++;
 			continue;
 		}
@@ -354,12 +359,15 @@ static void mkclean_slots(struct mm *mm, struct ptable *t, uint64_t base, unsign
 			if (t->pte[i] & PTE_PRESENT)
 				t->pte[i] |= PTE_WP;
 	}
+	return all;
 }
 
-void pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+bool pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 {
+	bool all = true;
+
 	if (v->private)
-		return; /* never writable but when own */
+		return true; /* never writable but when own */
 	for (uint64_t addr = start; addr < end;) {
 		uint64_t base = addr & ~(TABLE_BYTES - 1);
 		uint64_t stop = end - base > TABLE_BYTES ? base + TABLE_BYTES : end;
@@ -367,10 +375,11 @@ void pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 
 		if (t) {
 			rt_lock(&t->lock);
-			mkclean_slots(mm, t, base, pte_slot(addr),
-				      (unsigned)((stop - base) >> RT_PAGE_SHIFT));
+			all &= mkclean_slots(mm, t, base, pte_slot(addr),
+					     (unsigned)((stop - base) >> RT_PAGE_SHIFT));
 			rt_unlock(&t->lock);
 		}
 		addr = stop;
 	}
+	return all;
 }

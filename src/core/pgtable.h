@@ -105,8 +105,8 @@ enum zap_how {
 uint64_t pgtable_zap(struct mm *mm, struct vma *v, uint64_t start, uint64_t end, enum zap_how how);
 
 /* pgtable_mkclean - write-protect what is writable and not pinned in [start, end) of
- * v: a later write faults. Needs: as pgtable_zap(). */
-void pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
+ * v: a later write faults. False: something pinned stays writable. Needs: as pgtable_zap(). */
+bool pgtable_mkclean(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
 
 /* pgtable_free - free the tables that lie wholly in [start, end), where no VMA is
  * left. Needs: mmap_lock for writing. */

@@ -77,8 +77,8 @@ struct vma *vma_new(struct mm *mm)
 
 	if (!v)
 		return NULL;
-	*v = (struct vma){ .advice = VMA_NORMAL };
 	rt_note_live(v, sizeof(*v));
+	*v = (struct vma){ .advice = VMA_NORMAL };
 	rwlock_init(&v->lock);
 	rt_note_class(&v->lock, "vma lock");
 	rt_lock_init(&v->streams_lock);

@@ -313,10 +313,11 @@ static void write_begin(struct write_out *o, struct folio *f)
 	struct mm *mm = m->mm;
 	uint64_t first, end, most = run_most(mm);
 
-	filemap_mkclean(m, f->index, f->index + folio_pages(f));
+	bool clean = filemap_mkclean(m, f->index, f->index + folio_pages(f));
 	dirty_span(f, &first, &end);
-	/* A pinned page is still writable, for a system call: it goes now, and again. */
-	if (rt_load_u32(&f->pins, RT_ACQUIRE) > 0) {
+	/* A pinned page is still writable, for a system call: it goes now, and again. (What
+	 * counts is what mkclean met: the pin may be gone by now, and the page is writable.) */
+	if (!clean) {
 		requeue(m, f);
 	} else {
 		folio_clear(f, FOLIO_DIRTY | FOLIO_REDIRTY);
@@ -544,11 +545,13 @@ int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait)
 
 bool writeback_pending(struct mapping *m)
 {
+	/* In this order: a write that fails makes its folios dirty before it is over. */
+	if (rt_load_u32(&m->writes[0], RT_ACQUIRE) || rt_load_u32(&m->writes[1], RT_ACQUIRE))
+		return true;
 	rt_lock(&m->dirty_lock);
 	bool dirty = m->dirty_folios > 0;
 	rt_unlock(&m->dirty_lock);
-	return dirty || rt_load_u32(&m->writes[0], RT_ACQUIRE) ||
-	       rt_load_u32(&m->writes[1], RT_ACQUIRE);
+	return dirty;
 }
 
 void writeback_drop_queue(struct mapping *m)
