@@ -5,6 +5,7 @@
 #include "core/filemap.h"
 #include "core/mm.h"
 #include "core/truncate.h"
+#include "core/writeback.h"
 
 struct held {
 	struct folio *folio[FILEDATA_CHUNK / RT_PAGE + 1];
@@ -75,6 +76,19 @@ static bool is_held(const struct held *h, const struct folio *f)
 	return false;
 }
 
+/* Needs: f locked, of a mapping, uptodate. */
+static void mark_patched(struct mm *mm, struct folio *f, uint64_t off, uint64_t len)
+{
+	uint64_t first = off >> RT_PAGE_SHIFT, end = pages_of(off + len);
+
+	if (first < f->index)
+		first = f->index;
+	if (end > f->index + folio_pages(f))
+		end = f->index + folio_pages(f);
+	for (uint64_t page = first; page < end; page++)
+		folio_mark_dirty(mm, f, page);
+}
+
 /* Who came while we wrote may have read the old bytes: patch them one by one. */
 static void patch_latecomers(struct mapping *m, uint64_t off, uint64_t len,
 			     const struct filedata_source *src, const struct held *h, void *buf)
@@ -94,6 +108,10 @@ static void patch_latecomers(struct mapping *m, uint64_t off, uint64_t len,
 			folio_lock(mm, f, false);
 			if (f->mapping == m)
 				patch_folio(m, f, off, len, src, buf);
+			/* It may have been written back between our write and now, with the old
+			 * bytes: what it holds now is newer than the store. */
+			if (f->mapping == m && m->store->writable)
+				mark_patched(mm, f, off, len);
 			folio_unlock(mm, f);
 		}
 		folio_put(mm, f);
