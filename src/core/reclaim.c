@@ -514,7 +514,6 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 	unsigned waits = 0, idle = 0;
 
 	for (;;) {
-		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
 		uint32_t freed = rt_load_u32(&mm->pager.freed, RT_ACQUIRE);
 
 		if (fits(mm, pages))
@@ -528,6 +527,10 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 			idle = 0;
 			continue;
 		}
+		/* From here on: our own round has just raised it. */
+		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
+		if (fits(mm, pages))
+			return true;
 		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
 		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH + 16;
 		if (++idle > 4 * all && !wait_for_memory(mm, seq, &waits))
