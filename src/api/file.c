@@ -223,23 +223,26 @@ ssize_t quire_pwritev(struct quire *q, int fd, const struct iovec *iov, int n, o
 
 /* --- size and sync ----------------------------------------------------------------------- */
 
+struct resize {
+	int fd;
+	off_t length;
+};
+
+static int resize_file(void *arg)
+{
+	struct resize *r = arg;
+
+	return (int)sys(SYS_ftruncate, r->fd, r->length);
+}
+
 int quire_ftruncate(struct quire *q, int fd, off_t length)
 {
-	struct mapping *m = hold_by_fd(q, fd);
+	struct resize r = { fd, length };
+	struct mapping *m = length >= 0 ? hold_by_fd(q, fd) : NULL;
+	int err = m ? mapping_resize(m, (uint64_t)length, resize_file, &r) : resize_file(&r);
 
-	/* Shrinking: ours first, so that no write-back grows the file again. */
-	if (m && length >= 0) {
-		rt_lock(&m->size_lock);
-		if ((uint64_t)length < rt_load_u64(&m->size, RT_ACQUIRE))
-			mapping_set_size(m, (uint64_t)length);
-		rt_unlock(&m->size_lock);
-	}
-	long err = sys(SYS_ftruncate, fd, length);
-	if (m) {
-		/* The file's word is final, also when the call failed. */
-		mapping_reload_size(m);
+	if (m)
 		mapping_unhold(m);
-	}
 	return (int)result_of(err, "quire_ftruncate");
 }
 

@@ -60,7 +60,8 @@ void mapping_set_size(struct mapping *m, uint64_t size)
 
 	if (size == old)
 		return;
-	rt_object_grow(&m->object, pages_of(size));
+	if (size > old && rt_object_grow(&m->object, pages_of(size)) != 0)
+		return; /* no room for the pages: the next look tries again */
 	if (size > old)
 		mapping_zero_tail(m);
 	set_i_size(m, size);
@@ -119,11 +120,20 @@ void mapping_refresh_size(struct mapping *m)
 	rt_unlock(&m->size_lock);
 }
 
-void mapping_reload_size(struct mapping *m)
+int mapping_resize(struct mapping *m, uint64_t size, int (*resize)(void *arg), void *arg)
 {
 	rt_lock(&m->size_lock);
-	refresh_locked(m, true);
+	/* Shrinking: ours first, so that no write-back grows the file again. Nobody may look
+	 * at the file's size in between: it is the old one. */
+	if (size < rt_load_u64(&m->size, RT_ACQUIRE))
+		mapping_set_size(m, size);
+	int err = resize(arg);
+	if (err)
+		refresh_locked(m, true); /* the file's word is final */
+	else
+		mapping_set_size(m, size);
 	rt_unlock(&m->size_lock);
+	return err;
 }
 
 void mappings_refresh_sizes(struct mm *mm)

@@ -24,8 +24,9 @@ void mapping_extend(struct mapping *m);
 /* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the caller
  * may be inside a fault. Sleeps. Needs: no folio lock. */
 void mapping_refresh_size(struct mapping *m);
-/* mapping_reload_size - the same, either way. */
-void mapping_reload_size(struct mapping *m);
+/* mapping_resize - resize(arg) makes the file `size` bytes long: 0, or -errno, which is
+ * returned. Ours and the file's change as one. Sleeps. Needs: m held, no lock. */
+int mapping_resize(struct mapping *m, uint64_t size, int (*resize)(void *arg), void *arg);
 /* mappings_refresh_sizes - of every mapping, either way. Pager only. */
 void mappings_refresh_sizes(struct mm *mm);
 /* mapping_invalidate - forget the clean pages of [index, end), write the dirty ones
