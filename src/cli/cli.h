@@ -16,7 +16,7 @@
 /* Exit codes, as env(1) and timeout(1) have them. */
 enum {
 	EXIT_NO = 1,      /* the answer is no */
-	EXIT_USAGE = 2,   /* stat, doctor: wrong arguments */
+	EXIT_USAGE = 2,   /* all but run: wrong arguments */
 	EXIT_QUIRE = 125, /* run: quire failed, or wrong arguments */
 	EXIT_NOT_EXECUTABLE = 126,
 	EXIT_NOT_FOUND = 127,
@@ -34,6 +34,7 @@ struct command {
 extern const struct command run_command;
 extern const struct command stat_command;
 extern const struct command doctor_command;
+extern const struct command check_command;
 
 /* One option: "--name", or "--name VALUE" and "--name=VALUE". */
 struct option {

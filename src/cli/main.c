@@ -6,7 +6,8 @@
 #include "cli/cli.h"
 #include "quire/quire.h"
 
-static const struct command *const commands[] = { &run_command, &stat_command, &doctor_command };
+static const struct command *const commands[] = { &run_command, &stat_command, &doctor_command,
+						  &check_command };
 
 #define COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))
 

@@ -57,6 +57,12 @@
 #ifndef CONFIG_REAP_AFTER
 #define CONFIG_REAP_AFTER 64 /* retired VMAs and indexes before a grace period is worth it */
 #endif
+#ifndef CONFIG_PIN_TRIES
+#define CONFIG_PIN_TRIES 1000 /* faults before a pin gives up: each came undone at once */
+#endif
+#ifndef CONFIG_MAP_ROOM
+#define CONFIG_MAP_ROOM 16 /* pages, for the metadata of one more mapping */
+#endif
 #ifndef CONFIG_STATS_SHARDS
 #define CONFIG_STATS_SHARDS 16
 #endif

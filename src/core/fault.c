@@ -580,7 +580,14 @@ static unsigned do_file_fault(struct fault *f)
 			return result | major;
 		stat_inc(mm, faults_cow);
 		f->copy_buf = bounce_get_page(&mm->bounce);
-		rt_object_fetch(&f->vma->mapping->object, f->index, f->copy_buf, 1);
+		err = rt_object_fetch(&f->vma->mapping->object, f->index, f->copy_buf, 1);
+		if (err) {
+			bounce_put(&mm->bounce, f->copy_buf, 1);
+			uncharge_copy(mm);
+			folio_unlock(mm, folio);
+			folio_put(mm, folio);
+			return fault_error(f, FAULT_SIGBUS, -err) | major;
+		}
 	} else if (write && !f->vma->private) {
 		folio_mark_dirty(mm, folio, f->index);
 		stat_inc(mm, faults_write);

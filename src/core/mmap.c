@@ -16,7 +16,6 @@
 #include "core/writeback.h"
 
 #define RESIDENT_CHUNK 256
-#define MAP_ROOM_PAGES 16 /* for the metadata of one more mapping */
 
 #define for_each_vma_in(mm, v, from, to)                                                           \
 	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
@@ -206,7 +205,7 @@ int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, uns
 
 	/* Metadata pushes frames out, but half of the budget is for frames. */
 	if (rt_load_u64(&mm->metadata, RT_RELAXED) > rt_load_u64(&mm->budget, RT_RELAXED) / 2 ||
-	    !reclaim_direct(mm, MAP_ROOM_PAGES)) {
+	    !reclaim_direct(mm, CONFIG_MAP_ROOM)) {
 		store->ops->close(store);
 		return -ENOMEM;
 	}

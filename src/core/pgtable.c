@@ -22,6 +22,7 @@ static struct ptable *ptable_new(struct mm *mm)
 		return NULL;
 	rt_note_live(t, sizeof(*t));
 	rt_lock_init(&t->lock);
+	rt_note_class(&t->lock, "table lock");
 	t->present = 0;
 	for (unsigned i = 0; i < PTES; i++)
 		t->pte[i] = 0;

@@ -11,8 +11,6 @@
 #include "core/reclaim.h"
 #include "core/truncate.h"
 
-#define PIN_TRIES 1000
-
 static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later);
 
 /* Pin the page at addr if it is mapped as wanted. 1: pinned; 0: fault it in first;
@@ -57,7 +55,7 @@ static int fault_in(struct mm *mm, uint64_t addr, bool write)
 static int pin_page(struct mm *mm, uint64_t addr, bool write)
 {
 	/* A page may be unmapped between fault and pin: bounded, reclaim is not that fast. */
-	for (int i = 0; i < PIN_TRIES; i++) {
+	for (int i = 0; i < CONFIG_PIN_TRIES; i++) {
 		int got = pin_mapped(mm, addr, write);
 		if (got)
 			return got < 0 ? got : 0;

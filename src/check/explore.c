@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * explore.c - the ways through the schedules that need no knowledge of what depends on
+ * what: bounded, walk, pct, sweep. explore.h has what each is for; sleep.c the rest.
+ *
+ * All share one recorder: each pick and choose() is answered by the strategy, and kept
+ * when it is not what a run without entries would do, so that any run is a schedule.
+ */
+#include "check/explore.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_STEPS 200000
+#define SEEN_SHIFT 24 /* 128 MiB of states */
+#define WARM_RUNS 64 /* of a walk, before a bounded search: to learn what is shared */
+
+const char *const strategy_name[] = { "bounded", "sleep", "states", "walk",
+				      "pct",     "sweep", "replay" };
+
+/* States that a bounded search has been in, with the budget it had left there: what can
+ * come from there was, or will be, seen. A set of hashes; full, it takes no more. */
+struct seen_set {
+	uint64_t *slot;
+	size_t size, used;
+};
+
+/* A place with more than one way on (bounded). */
+struct node {
+	uint32_t todo; /* ways not yet tried */
+	uint32_t op;
+	uint8_t thread, kind, choice, usual;
+	bool free; /* another way costs nothing */
+};
+
+struct explorer {
+	enum strategy strategy;
+	const struct limits *l;
+	struct result *r;
+	struct schedule now; /* of this run */
+	unsigned used_K, used_F;
+	uint64_t random;
+	/* bounded */
+	struct node *node;
+	size_t nodes, room, at;
+	bool diverged;
+	struct seen_set seen;
+	/* walk: of this run */
+	unsigned stay; /* one pick in so many may switch */
+	bool fails;
+	/* pct */
+	uint64_t priority[SIM_THREADS];
+	uint64_t change[8];
+	uint64_t step, low;
+	/* sweep */
+	uint32_t fail_at, calls;
+	bool for_good;
+};
+
+/* --- small things ---------------------------------------------------------------- */
+
+static uint64_t next_random(struct explorer *x)
+{
+	/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014) */
+	uint64_t z = x->random += 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+static uint32_t op_of(int thread)
+{
+	return thread < 0 ? 0 : S->t[thread].ops;
+}
+
+static void record(struct explorer *x, int thread, enum entry_kind kind, unsigned choice,
+		   bool preempts)
+{
+	schedule_add(&x->now, (struct entry){ .op = op_of(thread),
+					      .thread = thread < 0 ? SIM_THREADS : (uint8_t)thread,
+					      .kind = (uint8_t)kind,
+					      .choice = (uint8_t)choice,
+					      .preempts = preempts });
+}
+
+static int usual_pick(uint32_t enabled, int cur)
+{
+	return cur >= 0 && enabled & 1u << cur ? cur : __builtin_ctz(enabled);
+}
+
+/* --- bounded ------------------------------------------------------------------------ */
+
+static struct node *push(struct explorer *x)
+{
+	if (x->nodes == x->room) {
+		x->room = x->room ? 2 * x->room : 1024;
+		x->node = realloc(x->node, x->room * sizeof(*x->node));
+		if (!x->node)
+			abort();
+	}
+	return &x->node[x->nodes++];
+}
+
+/* The next node of the path: the one that is there, or a new one. NULL: the path does
+ * not fit any more, because a word turned out to be shared. */
+static struct node *step(struct explorer *x, int thread, enum entry_kind kind, uint32_t todo,
+			 unsigned usual, bool is_free)
+{
+	struct node *n;
+
+	if (x->at < x->nodes) {
+		n = &x->node[x->at++];
+		if (n->op != op_of(thread) || n->thread != (uint8_t)thread || n->kind != kind) {
+			x->diverged = true;
+			return NULL;
+		}
+		return n;
+	}
+	n = push(x);
+	x->at++;
+	*n = (struct node){ .todo = todo,
+			    .op = op_of(thread),
+			    .thread = (uint8_t)thread,
+			    .kind = (uint8_t)kind,
+			    .choice = (uint8_t)usual,
+			    .usual = (uint8_t)usual,
+			    .free = is_free };
+	return n;
+}
+
+static uint64_t *seen_slot(struct seen_set *s, uint64_t key)
+{
+	if (!s->slot) {
+		s->size = 1u << SEEN_SHIFT;
+		s->slot = calloc(s->size, sizeof(*s->slot));
+		if (!s->slot)
+			abort();
+	}
+	size_t i = key >> (64 - SEEN_SHIFT);
+	while (s->slot[i] && s->slot[i] != key)
+		i = (i + 1) % s->size;
+	return &s->slot[i];
+}
+
+static uint64_t with_budget(uint64_t key, unsigned K, unsigned F)
+{
+	key = (key ^ (uint64_t)K << 8 ^ F) * 0xbf58476d1ce4e5b9ull;
+	return (key ^ key >> 31) | 1; /* 0 is empty */
+}
+
+/* Was this state seen with no more of the budget used? Now it is. */
+static bool seen_before(struct seen_set *s, uint64_t key, unsigned K, unsigned F)
+{
+	for (unsigned k = 0; k <= K; k++)
+		for (unsigned f = 0; f <= F; f++)
+			if (*seen_slot(s, with_budget(key, k, f)))
+				return true;
+	if (s->used < s->size / 4 * 3) {
+		*seen_slot(s, with_budget(key, K, F)) = with_budget(key, K, F);
+		s->used++;
+	}
+	return false;
+}
+
+static void seen_forget(struct seen_set *s)
+{
+	if (s->used)
+		memset(s->slot, 0, s->size * sizeof(*s->slot));
+	s->used = 0;
+}
+
+/* Has the search stood here before, no worse off? */
+static bool been_here(struct explorer *x, int cur, bool must, uint32_t enabled)
+{
+	uint64_t key = sim_cause_hash();
+
+	key = (key ^ (uint64_t)(cur + 1) << 40 ^ (uint64_t)must << 48 ^ enabled) *
+	      0x9e3779b97f4a7c15ull;
+	return seen_before(&x->seen, key, x->used_K, x->used_F);
+}
+
+static int bounded_pick(struct explorer *x, uint32_t enabled, int cur, bool must)
+{
+	int usual = usual_pick(enabled, cur);
+	uint32_t others = enabled & ~(1u << usual);
+
+	if (x->at == x->nodes && been_here(x, cur, must, enabled))
+		return -1;
+	struct node *n = step(x, cur, ENTRY_SWITCH,
+			      must || x->used_K < x->l->K ? others : 0, (unsigned)usual, must);
+
+	if (!n)
+		return -1;
+	if (n->choice != n->usual && !n->free)
+		x->used_K++;
+	return n->choice;
+}
+
+static unsigned bounded_choose(struct explorer *x, enum sim_choice kind, unsigned n)
+{
+	bool allowed = kind != SIM_VALUE ? x->used_F < x->l->F : x->used_K < x->l->K;
+	struct node *node = step(x, S->cur, kind == SIM_VALUE ? ENTRY_VALUE : ENTRY_FAIL,
+				 allowed ? ((1u << n) - 1) & ~1u : 0, 0, false);
+
+	if (!node)
+		return 0;
+	if (node->choice && kind != SIM_VALUE)
+		x->used_F++;
+	else if (node->choice)
+		x->used_K++;
+	return node->choice;
+}
+
+/* Turn to the next path. False: there is none. */
+static bool bounded_next(struct explorer *x)
+{
+	while (x->nodes > 0) {
+		struct node *n = &x->node[x->nodes - 1];
+		if (n->todo) {
+			n->choice = (uint8_t)__builtin_ctz(n->todo);
+			n->todo &= n->todo - 1;
+			return true;
+		}
+		x->nodes--;
+	}
+	return false;
+}
+
+/* --- random ---------------------------------------------------------------------------- */
+
+static int random_thread(struct explorer *x, uint32_t enabled)
+{
+	unsigned skip = (unsigned)(next_random(x) % (unsigned)__builtin_popcount(enabled));
+
+	while (skip--)
+		enabled &= enabled - 1;
+	return __builtin_ctz(enabled);
+}
+
+static int walk_pick(struct explorer *x, uint32_t enabled, int cur, bool must)
+{
+	if (!must && next_random(x) % x->stay)
+		return cur;
+	return random_thread(x, enabled);
+}
+
+static int pct_pick(struct explorer *x, uint32_t enabled, int cur, bool must)
+{
+	int best = -1;
+
+	(void)must;
+	for (unsigned i = 0; i + 1 < x->l->depth && i < 8; i++)
+		if (x->step == x->change[i] && cur >= 0)
+			x->priority[cur] = x->low--;
+	x->step++;
+	for (uint32_t m = enabled; m; m &= m - 1) {
+		int t = __builtin_ctz(m);
+		if (best < 0 || x->priority[t] > x->priority[best])
+			best = t;
+	}
+	return best;
+}
+
+static unsigned random_choose(struct explorer *x, enum sim_choice kind, unsigned n)
+{
+	if (kind == SIM_VALUE)
+		return (unsigned)(next_random(x) % n);
+	if (!x->fails || x->used_F >= x->l->F || next_random(x) % 32)
+		return 0;
+	x->used_F++;
+	return 1;
+}
+
+static void random_start(struct explorer *x, uint64_t run)
+{
+	x->random = x->l->seed * 0x2545f4914f6cdd1dull + run * 0x9e3779b97f4a7c15ull + 1;
+	x->stay = 1u << (1 + next_random(x) % 5);
+	x->fails = next_random(x) % 2;
+	x->step = 0;
+	x->low = 100;
+	for (unsigned i = 0; i < SIM_THREADS; i++)
+		x->priority[i] = 1000 + next_random(x) % 1000000;
+	for (unsigned i = 0; i < 8; i++)
+		x->change[i] = next_random(x) % (x->r->longest + 2);
+}
+
+/* --- sweep ------------------------------------------------------------------------------- */
+
+static struct explorer *sweeper;
+
+static void mark_site(const struct sim_site *site)
+{
+	struct sim_site *s = (struct sim_site *)site;
+
+	if (sweeper && sweeper->strategy == STRATEGY_SWEEP && sweeper->for_good)
+		s->stuck++;
+	else
+		s->failed++;
+}
+
+static unsigned sweep_choose(struct explorer *x, enum sim_choice kind)
+{
+	if (kind == SIM_VALUE)
+		return 0;
+	x->calls++;
+	return x->calls == x->fail_at ||
+	       (x->for_good && kind == SIM_FAIL && x->calls > x->fail_at);
+}
+
+/* --- the hooks ---------------------------------------------------------------------------- */
+
+static int on_pick(void *p, uint32_t enabled, int cur, bool must)
+{
+	struct explorer *x = p;
+	int usual = usual_pick(enabled, cur), to;
+
+	switch (x->strategy) {
+	case STRATEGY_BOUNDED:
+		to = bounded_pick(x, enabled, cur, must);
+		break;
+	case STRATEGY_WALK:
+		to = walk_pick(x, enabled, cur, must);
+		break;
+	case STRATEGY_PCT:
+		to = pct_pick(x, enabled, cur, must);
+		break;
+	default:
+		to = usual;
+		break;
+	}
+	if (to >= 0 && to != usual)
+		record(x, cur, ENTRY_SWITCH, (unsigned)to, !must);
+	return to;
+}
+
+static unsigned on_choose(void *p, enum sim_choice kind, unsigned n)
+{
+	struct explorer *x = p;
+	unsigned got = 0;
+
+	switch (x->strategy) {
+	case STRATEGY_BOUNDED:
+		got = bounded_choose(x, kind, n);
+		break;
+	case STRATEGY_WALK:
+	case STRATEGY_PCT:
+		got = random_choose(x, kind, n);
+		break;
+	case STRATEGY_SWEEP:
+		got = sweep_choose(x, kind);
+		break;
+	default:
+		break;
+	}
+	if (got)
+		record(x, S->cur, kind == SIM_VALUE ? ENTRY_VALUE : ENTRY_FAIL, got, false);
+	return got;
+}
+
+/* --- runs -------------------------------------------------------------------------------------- */
+
+enum sim_status program_run(const struct program *p)
+{
+	enum sim_status status = sim_run();
+
+	if (status == SIM_OK && p->finish && !p->finish(p))
+		status = SIM_BROKEN;
+	return E.status == SIM_BROKEN ? SIM_BROKEN : status;
+}
+
+static bool out_of_limits(const struct explorer *x)
+{
+	if (x->l->runs && x->r->runs >= x->l->runs)
+		return true;
+	return x->l->until_ns && x->r->runs % 64 == 0 && now_ns() >= x->l->until_ns;
+}
+
+static enum sim_status one_run(struct explorer *x, const struct program *p)
+{
+	schedule_clear(&x->now);
+	x->used_K = x->used_F = 0;
+	x->at = 0;
+	x->calls = 0;
+	x->diverged = false;
+	enum sim_status status = program_run(p);
+	x->r->runs++;
+	x->r->steps += S->steps;
+	if (S->steps > x->r->longest)
+		x->r->longest = S->steps;
+	if (status == SIM_OK)
+		x->r->complete++;
+	return status;
+}
+
+static enum verdict found(struct explorer *x)
+{
+	schedule_copy(&x->r->found, &x->now);
+	memcpy(x->r->invariant, E.invariant, sizeof(x->r->invariant));
+	memcpy(x->r->story, E.story, sizeof(x->r->story));
+	return VERDICT_FOUND;
+}
+
+static enum verdict run_random(struct explorer *x, const struct program *p)
+{
+	for (uint64_t run = 0; !out_of_limits(x); run++) {
+		random_start(x, run);
+		if (one_run(x, p) == SIM_BROKEN)
+			return found(x);
+	}
+	return VERDICT_LIMIT;
+}
+
+static enum verdict run_bounded(struct explorer *x, const struct program *p)
+{
+	x->nodes = 0;
+	E.grew = false;
+	seen_forget(&x->seen);
+	do {
+		if (out_of_limits(x))
+			return VERDICT_LIMIT;
+		enum sim_status status = one_run(x, p);
+		if (status == SIM_BROKEN)
+			return found(x);
+		if (E.grew || x->diverged) {
+			/* A word is shared that was not known to be: from the start. */
+			E.grew = false;
+			x->nodes = 0;
+			seen_forget(&x->seen);
+			continue;
+		}
+	} while (x->nodes == 0 || bounded_next(x));
+	return VERDICT_DONE;
+}
+
+/* Learn what is shared, so that a bounded search seldom starts again. */
+static void warm_up(struct explorer *x, const struct program *p)
+{
+	struct limits l = { .runs = WARM_RUNS, .seed = 1, .F = x->l->F }, *keep = (void *)x->l;
+	struct result r = { 0 }, *result = x->r;
+
+	x->l = &l;
+	x->r = &r;
+	x->strategy = STRATEGY_WALK;
+	run_random(x, p); /* what it finds, the search finds again */
+	result_free(&r);
+	x->l = keep;
+	x->r = result;
+	x->strategy = STRATEGY_BOUNDED;
+}
+
+static enum verdict run_sweep(struct explorer *x, const struct program *p)
+{
+	for (x->fail_at = 1;; x->fail_at++) {
+		for (int good = 0; good < 2; good++) {
+			x->for_good = good;
+			if (out_of_limits(x))
+				return VERDICT_LIMIT;
+			if (one_run(x, p) == SIM_BROKEN)
+				return found(x);
+			if (x->calls < x->fail_at)
+				return VERDICT_DONE; /* past the last call */
+		}
+	}
+}
+
+enum verdict explore(const struct program *p, const struct knobs *k, enum strategy s,
+		     const struct limits *l, struct result *r)
+{
+	struct explorer x = { .strategy = s, .l = l, .r = r };
+	enum verdict v;
+
+	memset(r, 0, sizeof(*r));
+	x.now.program = p;
+	x.now.knobs = *k;
+	E.knobs = k->sim;
+	E.pick = on_pick;
+	E.choose = on_choose;
+	E.explorer = &x;
+	E.max_steps = l->max_steps ? l->max_steps : MAX_STEPS;
+	E.all_visible = false;
+	E.trace = false;
+	E.causes = s == STRATEGY_BOUNDED;
+	E.on_op = NULL;
+	E.on_switch = NULL;
+	E.on_failure = mark_site;
+	sweeper = &x;
+	sim_forget();
+	if (!p->build(p, k))
+		return VERDICT_BUILD;
+	switch (s) {
+	case STRATEGY_BOUNDED:
+		warm_up(&x, p);
+		v = run_bounded(&x, p);
+		break;
+	case STRATEGY_SLEEP:
+		v = explore_sleep(p, l, r);
+		break;
+	case STRATEGY_STATES:
+		v = explore_states(p, l, r);
+		break;
+	case STRATEGY_SWEEP:
+		v = run_sweep(&x, p);
+		break;
+	default:
+		v = run_random(&x, p);
+		break;
+	}
+	r->found.program = p;
+	r->found.knobs = *k;
+	sweeper = NULL;
+	schedule_free(&x.now);
+	free(x.node);
+	free(x.seen.slot);
+	return v;
+}
+
+void result_free(struct result *r)
+{
+	schedule_free(&r->found);
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shadow.c - which values a word may have. See world.h.
+ *
+ * A load or store updates the shadow in the same step as the access, so that single
+ * accesses need no search for an order: the step is their place in it. Calls that take
+ * many steps (write, ftruncate) widen what is allowed when they begin and narrow it when
+ * they end. A load that finds one of several values narrows it too, unless a call is
+ * under way: memory that was seen to hold a value holds it until somebody writes.
+ */
+#include <string.h>
+
+#include "check/world.h"
+
+static struct cell *cell_of(unsigned file, int page, unsigned word)
+{
+	return &W->cell[file][page][word];
+}
+
+static void set(struct cell *c, uint64_t value)
+{
+	c->value[0] = value;
+	c->values = 1;
+}
+
+static void allow(struct cell *c, uint64_t value)
+{
+	for (unsigned i = 0; i < c->values; i++)
+		if (c->value[i] == value)
+			return;
+	if (c->values == CELL_VALUES)
+		c->any = true; /* more than we follow */
+	else
+		c->value[c->values++] = value;
+}
+
+static bool allows(const struct cell *c, uint64_t value)
+{
+	if (c->any || (c->beyond && value == 0))
+		return true;
+	for (unsigned i = 0; i < c->values; i++)
+		if (c->value[i] == value)
+			return true;
+	return false;
+}
+
+void shadow_reset(void)
+{
+	memset(W->cell, 0, sizeof(W->cell));
+	memset(W->own, 0, sizeof(W->own));
+	memset(W->owned, 0, sizeof(W->owned));
+	memset(W->droppers, 0, sizeof(W->droppers));
+	memset(W->unsure, 0, sizeof(W->unsure));
+	for (unsigned f = 0; f < W->scenario->files; f++)
+		for (int p = 0; p < SIM_FILE_PAGES; p++)
+			for (unsigned w = 0; w < SIM_WORDS; w++) {
+				struct cell *c = cell_of(f, p, w);
+				set(c, sim_file_word(f, (uint64_t)p, w));
+				c->beyond = (uint64_t)p * RT_PAGE + w * SIM_SECTOR >=
+					    S->file[f].size;
+			}
+}
+
+static _Noreturn void wrong(const struct cell *c, unsigned file, int page, unsigned word,
+			    uint64_t value)
+{
+	sim_fail("DATA", "%s loads %#llx at word %u of page %d of file %s; right is %#llx%s",
+		 S->t[S->cur].name, (unsigned long long)value, word, page,
+		 W->scenario->file[file].name, (unsigned long long)c->value[0],
+		 value == 0xdeaddeaddeaddeadull ? " (a frame that was freed)"
+		 : c->values > 1		? " or another"
+						: "");
+}
+
+void shadow_loaded(const struct place *p, uint64_t value)
+{
+	struct cell *c = cell_of(p->file, p->page, p->word);
+
+	if (p->region >= 0 && W->unsure[p->region][p->own_page])
+		return;
+	if (p->region >= 0 && W->owned[p->region][p->own_page]) {
+		struct cell *own = &W->own[p->region][p->own_page][p->word];
+		if (own->values == 0 || own->any) {
+			/* Copied from the file at some moment we do not know. */
+			set(own, value);
+			own->any = false;
+		} else if (!allows(own, value)) {
+			wrong(own, p->file, p->page, p->word, value);
+		}
+		return;
+	}
+	if (!allows(c, value))
+		wrong(c, p->file, p->page, p->word, value);
+	if (c->writers == 0 && !c->any && p->region < 0)
+		set(c, value);
+}
+
+static void note_order(uint64_t token)
+{
+	if (token >> TOKEN_SHIFT < TOKENS)
+		W->order[token >> TOKEN_SHIFT] = ++W->writes;
+}
+
+static uint32_t order_of(uint64_t value)
+{
+	return value >> TOKEN_SHIFT < TOKENS ? W->order[value >> TOKEN_SHIFT] : 0;
+}
+
+bool shadow_follows(uint64_t later, uint64_t earlier)
+{
+	return order_of(later) >= order_of(earlier);
+}
+
+void shadow_stored(const struct place *p, uint64_t value)
+{
+	struct cell *c = cell_of(p->file, p->page, p->word);
+
+	note_order(value);
+	if (p->region >= 0) {
+		if (!W->owned[p->region][p->own_page] || W->unsure[p->region][p->own_page]) {
+			W->owned[p->region][p->own_page] = true;
+			for (unsigned w = 0; w < SIM_WORDS; w++)
+				W->own[p->region][p->own_page][w].values = 0;
+		}
+		set(&W->own[p->region][p->own_page][p->word], value);
+		/* It may be dropped at once; the other word may be the file's or an old one. */
+		W->unsure[p->region][p->own_page] = W->droppers[p->region][p->own_page] > 0;
+		return;
+	}
+	if (c->writers)
+		allow(c, value); /* which of them came last is not known yet */
+	else
+		set(c, value);
+}
+
+void shadow_drop_begin(unsigned region, int page, int pages)
+{
+	for (int p = page; p < page + pages && p < SIM_FILE_PAGES; p++) {
+		W->droppers[region][p]++;
+		W->unsure[region][p] = true; /* the page, or none, for who looks meanwhile */
+		W->owned[region][p] = false;
+	}
+}
+
+void shadow_drop_end(unsigned region, int page, int pages)
+{
+	for (int p = page; p < page + pages && p < SIM_FILE_PAGES; p++)
+		if (--W->droppers[region][p] == 0 && !W->owned[region][p])
+			W->unsure[region][p] = false;
+}
+
+void shadow_write_begin(unsigned file, int page, unsigned word, uint64_t token)
+{
+	struct cell *c = cell_of(file, page, word);
+
+	c->writers++;
+	allow(c, token);
+	note_order(token); /* it may be there from now on, and is when the call ends */
+}
+
+void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bool done)
+{
+	struct cell *c = cell_of(file, page, word);
+
+	c->writers--;
+	note_order(token);
+	/* Only what was there before and it: it won. A store meanwhile: either. */
+	if (done && c->writers == 0 && c->values == 2 && c->value[1] == token)
+		set(c, token);
+	if (done)
+		c->beyond = false;
+}
+
+void shadow_size_begin(unsigned file, uint64_t size, uint64_t old)
+{
+	uint64_t low = size < old ? size : old;
+
+	W->sizes_moved = true;
+	for (uint64_t at = low / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++) {
+		struct cell *c = cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS);
+		if (at * SIM_SECTOR < low)
+			continue;
+		c->writers++;
+		allow(c, 0);
+	}
+}
+
+void shadow_size_end(unsigned file, uint64_t size, uint64_t old)
+{
+	uint64_t low = size < old ? size : old;
+
+	for (uint64_t at = low / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++) {
+		struct cell *c = cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS);
+		if (at * SIM_SECTOR < low)
+			continue;
+		c->writers--;
+		c->beyond = at * SIM_SECTOR >= size;
+		/* Whole pages are gone, whatever was stored meanwhile. */
+		if (c->writers == 0 && at / SIM_WORDS * RT_PAGE >= low && size < old)
+			set(c, 0);
+	}
+}
+
+void shadow_unknown(unsigned file, uint64_t from)
+{
+	W->outside = true;
+	for (uint64_t at = from / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++)
+		cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS)->any = true;
+}
+
+bool shadow_allows(unsigned file, int page, unsigned word, uint64_t value)
+{
+	return allows(cell_of(file, page, word), value);
+}
+
+uint64_t shadow_must_sync(unsigned file, int page, unsigned word)
+{
+	const struct cell *c = cell_of(file, page, word);
+
+	return c->any || c->beyond || c->writers || c->values != 1 ? 0 : c->value[0];
+}

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * disk.c (sim) - files on a device with a volatile cache, and the queue to it.
+ *
+ * A write lands in the cache, sector by sector in any order; a sync makes the cache
+ * durable. A crash keeps any subset of what was not synced: judged by `durable`, the
+ * worst one. Reads may be short, reads, writes and syncs may fail, a file may be full
+ * from some byte on. Requests of the queue complete in any order on a thread of their
+ * own, those submitted with `more` not before the flush (knob).
+ */
+#include <errno.h>
+#include <string.h>
+
+#define SIM_NO_SITES
+#include "rt/sim/fiber.h"
+#include "rt/sim/machine.h"
+
+#define DISK ((void *)S->file)
+#define IOQ  ((void *)S->io)
+
+void disk_reset(void)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		S->file[i].full = -1;
+}
+
+static uint64_t *file_word(struct sim_file *f, uint64_t page, unsigned word)
+{
+	return (uint64_t *)(void *)(f->page[page] + word * SIM_SECTOR);
+}
+
+void sim_file_new(unsigned file, uint64_t size)
+{
+	struct sim_file *f = &S->file[file];
+
+	f->used = true;
+	f->size = size;
+	for (uint64_t p = 0; p < SIM_FILE_PAGES && p * RT_PAGE < size; p++)
+		for (unsigned w = 0; w < SIM_WORDS; w++) {
+			uint64_t v = 0xf000000000ull | (uint64_t)file << 16 | p << 4 | w;
+			if (p * RT_PAGE + w * SIM_SECTOR >= size)
+				v = 0;
+			*file_word(f, p, w) = f->durable[p][w] = v;
+		}
+}
+
+uint64_t sim_file_word(unsigned file, uint64_t page, unsigned word)
+{
+	return *file_word(&S->file[file], page, word);
+}
+
+void sim_file_truncate(unsigned file, uint64_t size)
+{
+	struct sim_file *f = &S->file[file];
+
+	machine_point("truncate", DISK, SIM_W);
+	if (size < f->size) {
+		for (uint64_t at = size; at < SIM_FILE_PAGES * RT_PAGE; at++)
+			f->page[at / RT_PAGE][at % RT_PAGE] = 0;
+		for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
+			for (unsigned w = 0; w < SIM_WORDS; w++)
+				if (p * RT_PAGE + w * SIM_SECTOR >= size)
+					f->durable[p][w] = 0;
+	}
+	f->size = size;
+	machine_seen(size);
+}
+
+/* --- files ------------------------------------------------------------------------- */
+
+int rt_file_open(struct rt_file *f, int handle, bool writable, bool direct)
+{
+	(void)direct;
+	if (sim_fails("file_open"))
+		return -EMFILE;
+	f->id = handle;
+	f->writable = writable;
+	return 0;
+}
+
+void rt_file_close(struct rt_file *f)
+{
+	f->id = -1;
+}
+
+int64_t rt_file_size(struct rt_file *f)
+{
+	machine_point("file_size", DISK, SIM_R);
+	if (sim_fails("file_size"))
+		return -EIO;
+	machine_seen(S->file[f->id].size);
+	return (int64_t)S->file[f->id].size;
+}
+
+/* What of [off, off+len) is in the file. */
+static size_t bytes_in(const struct sim_file *f, uint64_t off, size_t len)
+{
+	if (off >= f->size)
+		return 0;
+	return f->size - off < len ? (size_t)(f->size - off) : len;
+}
+
+static int64_t do_read(struct sim_file *f, char *buf, size_t len, uint64_t off)
+{
+	size_t n = bytes_in(f, off, len);
+
+	f->reads++;
+	if (f->dead_reads)
+		return -EIO;
+	if (E.knobs.short_reads && n > SIM_SECTOR)
+		n = SIM_SECTOR;
+	for (size_t i = 0; i < n; i++)
+		buf[i] = (char)f->page[(off + i) / RT_PAGE][(off + i) % RT_PAGE];
+	for (uint64_t p = (off + RT_PAGE - 1) / RT_PAGE; p * RT_PAGE < off + n; p++)
+		f->page_reads[p]++; /* the rest of a short one is not another */
+	return (int64_t)n;
+}
+
+/* A read that fails may have changed the buffer. */
+static int64_t fail_read(void *buf, size_t len)
+{
+	memset(buf, 0xee, len);
+	return -EIO;
+}
+
+int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off)
+{
+	machine_point("read", DISK, SIM_R);
+	bool fails = sim_fails("file_read");
+	sim_yield("reading");
+	int64_t n = fails ? fail_read(buf, len) : do_read(&S->file[f->id], buf, len, off);
+	machine_seen((uint64_t)n);
+	return n;
+}
+
+static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
+{
+	struct sim_file *f = &S->file[id];
+	size_t n = len;
+
+	f->writes++;
+	if (f->dead_writes)
+		return -EIO;
+	if (f->full >= 0) {
+		if (off >= (uint64_t)f->full)
+			return -ENOSPC;
+		if (off + n > (uint64_t)f->full)
+			n = (size_t)((uint64_t)f->full - off);
+	}
+	if (E.knobs.short_reads && n > SIM_SECTOR)
+		n = SIM_SECTOR;
+	if (off + n > SIM_FILE_PAGES * RT_PAGE)
+		sim_fail("MACHINE", "a write past what a simulated file has");
+	for (size_t i = 0; i < n; i++)
+		f->page[(off + i) / RT_PAGE][(off + i) % RT_PAGE] = (uint8_t)buf[i];
+	if (off + n > f->size)
+		f->size = off + n;
+	for (uint64_t at = off / SIM_SECTOR * SIM_SECTOR; at < off + n && E.on_write;
+	     at += SIM_SECTOR)
+		if (at >= off && at + 8 <= off + n)
+			E.on_write(id, at / RT_PAGE, (unsigned)(at % RT_PAGE / SIM_SECTOR),
+				   *file_word(f, at / RT_PAGE, at % RT_PAGE / SIM_SECTOR));
+	return (int64_t)n;
+}
+
+/* A write that fails may have arrived in part. */
+static int64_t fail_write(unsigned id, const char *buf, size_t len, uint64_t off, int64_t err)
+{
+	if (len > SIM_SECTOR && E.choose(E.explorer, SIM_VALUE, 2) == 1)
+		do_write(id, buf, SIM_SECTOR, off);
+	return err;
+}
+
+static int64_t write_error(void)
+{
+	return S->failures % 2 ? -EIO : -ENOSPC;
+}
+
+int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t off)
+{
+	machine_point("write", DISK, SIM_W);
+	if (!f->writable)
+		return -EBADF;
+	int64_t err = sim_fails("file_write") ? write_error() : 0;
+	sim_yield("writing");
+	int64_t n = err ? fail_write((unsigned)f->id, buf, len, off, err)
+			: do_write((unsigned)f->id, buf, len, off);
+	machine_seen((uint64_t)n);
+	return n;
+}
+
+int rt_file_sync(struct rt_file *f)
+{
+	struct sim_file *file = &S->file[f->id];
+
+	machine_point("sync", DISK, SIM_W);
+	bool fails = sim_fails("file_sync");
+	sim_yield("syncing");
+	file->syncs++;
+	if (fails || file->dead_writes)
+		return -EIO;
+	for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
+		for (unsigned w = 0; w < SIM_WORDS; w++)
+			file->durable[p][w] = *file_word(file, p, w);
+	machine_seen(1);
+	return 0;
+}
+
+void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len)
+{
+	(void)f;
+	(void)off;
+	(void)len;
+}
+
+/* --- the queue -------------------------------------------------------------------------- */
+
+static unsigned ready_ios(unsigned *first)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < S->ios; i++)
+		if (!S->io_held[i])
+			first[n++] = i;
+	return n;
+}
+
+/* The device: completes what is there, in an order that is a choice. */
+static void io_main(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		unsigned at[SIM_IOS], n;
+		while ((n = ready_ios(at)) == 0) {
+			S->t[S->cur].state = SIM_IDLE_IO;
+			sim_yield("no request");
+		}
+		machine_point("complete", IOQ, SIM_W);
+		n = ready_ios(at);
+		unsigned i = n > 1 && E.choose && !S->quiet
+				     ? at[E.choose(E.explorer, SIM_VALUE, n)]
+				     : at[0];
+		struct rt_io *io = S->io[i];
+		E.site[S->cur] = S->io_site[i];
+		S->ios--;
+		for (; i < S->ios; i++) {
+			S->io[i] = S->io[i + 1];
+			S->io_held[i] = S->io_held[i + 1];
+			S->io_site[i] = S->io_site[i + 1];
+		}
+		if (io->write && !io->file->writable)
+			io->res = -EBADF;
+		else if (sim_fails(io->write ? "io_write" : "io_read"))
+			io->res = !io->write ? fail_read(io->buf, io->len)
+					     : fail_write((unsigned)io->file->id, io->buf,
+							  io->len, io->off, write_error());
+		else if (io->write)
+			io->res = do_write((unsigned)io->file->id, io->buf, io->len, io->off);
+		else
+			io->res = do_read(&S->file[io->file->id], io->buf, io->len, io->off);
+		machine_seen((uint64_t)io->res);
+		io->done(io);
+	}
+}
+
+int rt_ioq_open(struct rt_ioq *q)
+{
+	if (sim_fails("ioq_open"))
+		return -ENOMEM;
+	S->io_thread = sim_spawn(io_main, NULL, "io", true);
+	q->thread = S->io_thread;
+	return q->thread < 0 ? -EAGAIN : 0;
+}
+
+void rt_ioq_close(struct rt_ioq *q)
+{
+	if (S->ios > 0)
+		sim_fail("FREE", "the queue is closed with requests in it");
+	/* The last done() may be about to return. */
+	while (S->t[q->thread].state != SIM_IDLE_IO)
+		rt_relax();
+	S->t[q->thread].state = SIM_FREE;
+	S->io_thread = -1;
+}
+
+static void wake_device(void)
+{
+	if (S->t[S->io_thread].state == SIM_IDLE_IO)
+		S->t[S->io_thread].state = SIM_READY;
+}
+
+void rt_ioq_flush(struct rt_ioq *q)
+{
+	(void)q;
+	machine_point("io_flush", IOQ, SIM_W);
+	for (unsigned i = 0; i < S->ios; i++)
+		S->io_held[i] = false;
+	if (S->ios)
+		wake_device();
+	machine_seen(S->ios);
+}
+
+void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more)
+{
+	machine_point("io_submit", IOQ, SIM_W);
+	while (S->ios == SIM_IOS) {
+		rt_ioq_flush(q);
+		rt_relax();
+	}
+	S->io[S->ios] = io;
+	S->io_site[S->ios] = S->cur >= 0 ? E.site[S->cur] : NULL; /* it fails there, later */
+	S->io_held[S->ios++] = more && E.knobs.lazy_more;
+	if (!more)
+		for (unsigned i = 0; i < S->ios; i++)
+			S->io_held[i] = false;
+	if (!more || !E.knobs.lazy_more)
+		wake_device();
+	machine_seen(S->ios);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fiber.h - a thread of control that is switched by hand.
+ *
+ * A fiber is its stack and the place where it stopped; sim_switch() stores the one that
+ * runs and goes on with another. By hand on x86-64 and aarch64 (some 14 ns), by
+ * swapcontext(3) elsewhere (some 210: it makes a system call). A fiber that stands still
+ * is memory: copied and put back, it goes on from there again.
+ *
+ * Sanitizers are told of every switch. TSan is told that a switch orders nothing, so
+ * that it sees the races between simulated threads; its fibers are made once and used
+ * again.
+ */
+#ifndef RT_SIM_FIBER_H
+#define RT_SIM_FIBER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SIM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SIM_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define SIM_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SIM_TSAN 1
+#endif
+#endif
+
+/* The machine's own accesses to simulated memory: what they may touch, and in which
+ * order, is what the machine is about. */
+#ifdef SIM_TSAN
+#define SIM_RAW __attribute__((no_sanitize("thread")))
+#elif defined(SIM_ASAN)
+#define SIM_RAW __attribute__((no_sanitize_address))
+#else
+#define SIM_RAW
+#endif
+
+#define FIBER_MAIN (-1)
+
+/* fiber_make - what sp begins as: entry() on this stack. Needs: the stack writable. */
+void *fiber_make(int fiber, void *stack, size_t bytes, void (*entry)(void));
+/* fiber_switch - store where `from` is in *save, go on at `to_sp`. The stack bounds are
+ * what ASan wants to know; FIBER_MAIN is the OS thread's own. dying: `from` never comes
+ * back. */
+void fiber_switch(int from, void **save, int to, void *to_sp);
+/* fiber_arrived - first thing on a fiber that was made, not switched from. */
+void fiber_arrived(void);
+/* fiber_stacks_clean - forget what ASan knows of frames on them: they are given up. */
+void fiber_stacks_clean(uintptr_t base, size_t bytes);
+/* fiber_stacks - where stack i is: base + i * bytes. Once. */
+void fiber_stacks(void *base, size_t bytes);
+
+#endif
