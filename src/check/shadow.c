@@ -72,16 +72,44 @@ static _Noreturn void wrong(const struct cell *c, unsigned file, int page, unsig
 						: "");
 }
 
+static uint16_t place_code(unsigned file, int page, unsigned word)
+{
+	return (uint16_t)(1 + (file * SIM_FILE_PAGES + (unsigned)page) * SIM_WORDS + word);
+}
+
+static void note_order(unsigned file, int page, unsigned word, uint64_t token)
+{
+	if (token >> TOKEN_SHIFT >= TOKENS)
+		return;
+	W->order[token >> TOKEN_SHIFT] = ++W->writes;
+	W->where[token >> TOKEN_SHIFT] = place_code(file, page, word);
+}
+
+/* Can this word of the file ever have had the value? */
+static bool plausible(unsigned file, int page, unsigned word, uint64_t value)
+{
+	uint64_t at_first = 0xf000000000ull | (uint64_t)file << 16 | (uint64_t)page << 4 | word;
+
+	return value == 0 || value == at_first ||
+	       (value >> TOKEN_SHIFT < TOKENS &&
+		W->where[value >> TOKEN_SHIFT] == place_code(file, page, word));
+}
+
 void shadow_loaded(const struct place *p, uint64_t value)
 {
 	struct cell *c = cell_of(p->file, p->page, p->word);
 
-	if (p->region >= 0 && W->unsure[p->region][p->own_page])
+	if (p->region >= 0 && W->unsure[p->region][p->own_page]) {
+		if (!plausible(p->file, p->page, p->word, value))
+			wrong(c, p->file, p->page, p->word, value);
 		return;
+	}
 	if (p->region >= 0 && W->owned[p->region][p->own_page]) {
 		struct cell *own = &W->own[p->region][p->own_page][p->word];
 		if (own->values == 0 || own->any) {
 			/* Copied from the file at some moment we do not know. */
+			if (!plausible(p->file, p->page, p->word, value))
+				wrong(c, p->file, p->page, p->word, value);
 			set(own, value);
 			own->any = false;
 		} else if (!allows(own, value)) {
@@ -93,12 +121,6 @@ void shadow_loaded(const struct place *p, uint64_t value)
 		wrong(c, p->file, p->page, p->word, value);
 	if (c->writers == 0 && !c->any && p->region < 0)
 		set(c, value);
-}
-
-static void note_order(uint64_t token)
-{
-	if (token >> TOKEN_SHIFT < TOKENS)
-		W->order[token >> TOKEN_SHIFT] = ++W->writes;
 }
 
 static uint32_t order_of(uint64_t value)
@@ -115,7 +137,7 @@ void shadow_stored(const struct place *p, uint64_t value)
 {
 	struct cell *c = cell_of(p->file, p->page, p->word);
 
-	note_order(value);
+	note_order(p->file, p->page, p->word, value);
 	if (p->region >= 0) {
 		if (!W->owned[p->region][p->own_page] || W->unsure[p->region][p->own_page]) {
 			W->owned[p->region][p->own_page] = true;
@@ -155,7 +177,7 @@ void shadow_write_begin(unsigned file, int page, unsigned word, uint64_t token)
 
 	c->writers++;
 	allow(c, token);
-	note_order(token); /* it may be there from now on, and is when the call ends */
+	note_order(file, page, word, token); /* it may be there from now on, and is when the call ends */
 }
 
 void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bool done)
@@ -163,7 +185,7 @@ void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bo
 	struct cell *c = cell_of(file, page, word);
 
 	c->writers--;
-	note_order(token);
+	note_order(file, page, word, token);
 	/* Only what was there before and it: it won. A store meanwhile: either. */
 	if (done && c->writers == 0 && c->values == 2 && c->value[1] == token)
 		set(c, token);

@@ -579,6 +579,9 @@ static void set_up(void *arg)
 	int err = mm_open(&W->mm, &o);
 	if (err)
 		sim_fail("BUILD", "mm_open: %s", strerror(-err));
+	/* The pager goes to sleep before anything starts: its start is no race of ours. */
+	for (unsigned i = 0; i < 4; i++)
+		rt_relax();
 	for (unsigned r = 0; r < scenario->regions; r++) {
 		W->region_file[r] = scenario->region[r].file;
 		W->region_page[r] = scenario->region[r].page;
@@ -599,9 +602,6 @@ static void set_up(void *arg)
 	W->budget_base = W->mm.metadata.v + CONFIG_ROOM_MIN + CONFIG_SLAB_BYTES;
 	rt_store_u64(&W->mm.budget, W->budget_base + frames * RT_PAGE, RT_RELAXED);
 	reclaim_direct(&W->mm, 0);
-	/* The pager goes to sleep before anything starts: its start is no race of ours. */
-	for (unsigned i = 0; i < 4; i++)
-		rt_relax();
 }
 
 static bool has_remaps(const struct scenario *s)

@@ -48,6 +48,7 @@ struct world {
 	bool unsure[SCENARIO_REGIONS][SIM_FILE_PAGES];
 	uint64_t last_token[SCENARIO_THREADS];
 	uint32_t order[TOKENS]; /* of a token: when it was written; 0: not yet */
+	uint16_t where[TOKENS]; /* of a token: which word of which file it was for */
 	uint32_t writes;
 	uint64_t addr[SCENARIO_REGIONS];
 	uint8_t region_file[SCENARIO_REGIONS]; /* as the last map of it said */

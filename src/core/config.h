@@ -57,6 +57,9 @@
 #ifndef CONFIG_REAP_AFTER
 #define CONFIG_REAP_AFTER 64 /* retired VMAs and indexes before a grace period is worth it */
 #endif
+#ifndef CONFIG_IDLE_ROUNDS
+#define CONFIG_IDLE_ROUNDS 16 /* of reclaim, beyond what turns the lists over */
+#endif
 #ifndef CONFIG_PIN_TRIES
 #define CONFIG_PIN_TRIES 1000 /* faults before a pin gives up: each came undone at once */
 #endif

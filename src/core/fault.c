@@ -673,6 +673,7 @@ static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
 	struct mm *mm = f->mm;
 
 	ASSERT(!(result & FAULT_ERROR));
+	ASSERT(f->vma == NULL); /* RETRY: the fault lock is dropped */
 	if (f->flags & FAULT_KILLABLE && rt_killed()) {
 		COVER(fault_killed);
 		f->error = EINTR;
@@ -691,6 +692,8 @@ static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
 		}
 		return true; /* not a try: it never waited for the folio */
 	}
+	/* Tried once, it sleeps with the lock held: there is no third round. */
+	ASSERT(!(f->flags & FAULT_TRIED));
 	f->flags |= FAULT_TRIED;
 	if (result & FAULT_RETRY_VMA)
 		stat_inc(mm, retries_vma);
@@ -728,6 +731,9 @@ static enum fault_end fault_loop(struct fault *f, struct fault_error *e)
 			return FAULT_END_FOREIGN;
 		unsigned result = handle_fault(f);
 
+		/* Qualifiers come with what they qualify, and say nothing else. */
+		ASSERT(result & FAULT_RETRY || !(result & (FAULT_RETRY_VMA | FAULT_RECLAIM)));
+		ASSERT(!(result & FAULT_COMPLETED) || f->vma == NULL);
 		if (result & FAULT_ERROR)
 			return fault_failed(f, e);
 		if (result & FAULT_COMPLETED)

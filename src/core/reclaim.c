@@ -532,7 +532,8 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 		if (fits(mm, pages))
 			return true;
 		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
-		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH + 16;
+		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH +
+			       CONFIG_IDLE_ROUNDS;
 		if (++idle > 4 * all && !wait_for_memory(mm, seq, &waits))
 			return fits(mm, pages);
 	}

@@ -1114,18 +1114,29 @@ SIM_RAW int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns)
 	return err;
 }
 
+/* One of those who sleep on word, of whom at most n are to be woken: who is a choice. */
+static SIM_RAW struct sim_thread *sleeper_on(const rt_u32 *word, unsigned n)
+{
+	uint32_t found[SIM_THREADS], count = 0, which = 0;
+
+	for (uint32_t i = 0; i < S->threads; i++)
+		if (S->t[i].state == SIM_ASLEEP && S->t[i].word == word)
+			found[count++] = i;
+	if (count > n && E.choose && !S->quiet)
+		which = E.choose(E.explorer, SIM_VALUE, count);
+	return count ? &S->t[found[which]] : NULL;
+}
+
 SIM_RAW void rt_wake(rt_u32 *word, unsigned n)
 {
+	struct sim_thread *t;
+
 	before("wake", word, SIM_WAKE);
 	RELEASE(word);
-	for (uint32_t i = 0; i < S->threads && n > 0; i++) {
-		struct sim_thread *t = &S->t[i];
-		if (t->state != SIM_ASLEEP || t->word != word)
-			continue;
+	for (; n > 0 && (t = sleeper_on(word, n)) != NULL; n--) {
 		t->state = SIM_READY;
 		t->woken = true;
 		t->cls = SIM_NONE;
-		n--;
 	}
 	after(n);
 }
