@@ -533,6 +533,8 @@ static void run_op(const struct scenario_op *op, unsigned thread)
 		allowed |= RESULT_SIGBUS | RESULT_ENOMEM | RESULT_ERROR;
 	if (S->t[S->cur].killed)
 		allowed |= RESULT_KILLED;
+	if (op->kind == OP_PIN) /* it gives up when each of a few faults came undone at once */
+		allowed |= RESULT_ENOMEM;
 	/* A call that maps, and fails, may have taken away what was there. */
 	if (S->failures > 0 && remaps)
 		allowed |= RESULT_SEGV | RESULT_ENOMEM;

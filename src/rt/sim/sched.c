@@ -102,6 +102,7 @@ void sim_reset(void)
 
 static char image[SIM_END - SIM_BASE];
 static size_t image_low; /* bytes of struct sim and pages */
+static bool machine_used; /* objects, views, frames or files were touched in this run */
 
 static size_t low_bytes(void)
 {
@@ -135,6 +136,7 @@ static void copy_stacks(char *to, const char *from)
 
 void sim_snapshot(void)
 {
+	machine_used = true;
 	S->quiet = false;
 	image_low = low_bytes();
 	machine_copy(image, (void *)SIM_BASE, image_low);
@@ -144,7 +146,13 @@ void sim_snapshot(void)
 
 static void restore(void)
 {
-	machine_copy((void *)SIM_BASE, image, image_low);
+	size_t low = offsetof(struct sim, object);
+
+	machine_copy((void *)SIM_BASE, image, low);
+	if (machine_used)
+		machine_copy((char *)SIM_BASE + low, image + low, SIM_SIZE - low);
+	machine_used = false;
+	machine_copy((void *)SIM_PAGES, image + SIM_SIZE, image_low - SIM_SIZE);
 	machine_put_shadow();
 	fiber_stacks_clean(SIM_STACKS, (size_t)S->threads * SIM_STACK);
 	copy_stacks((char *)SIM_BASE, image);
@@ -627,12 +635,14 @@ static SIM_RAW inline void after(uint64_t value)
 
 void sim_point(const char *op, const void *obj, enum sim_class cls)
 {
+	machine_used = true;
 	before(op, obj, cls);
 	after(0);
 }
 
 void machine_point(const char *op, const void *obj, enum sim_class cls)
 {
+	machine_used = true;
 	before(op, obj, cls);
 }
 
@@ -743,6 +753,7 @@ void rt_thread_join(struct rt_thread *t)
 /* The part of a run that has no choices. */
 static bool run_quietly(void (*fn)(void *), void *arg)
 {
+	machine_used = true;
 	E.status = SIM_RUNNING;
 	S->quiet = true;
 	setup_thread = sim_spawn(fn, arg, "driver", false);

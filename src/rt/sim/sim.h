@@ -152,6 +152,7 @@ struct sim {
 	struct sim_site *io_site[SIM_IOS]; /* where */
 	uint32_t ios;
 	int io_thread; /* -1: none */
+	/* From here on: put back only if an operation of the machine's went before. */
 	struct sim_object object[SIM_OBJECTS];
 	struct sim_view view[SIM_VIEWS];
 	struct sim_pte pte[SIM_VPAGES];
