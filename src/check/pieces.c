@@ -35,8 +35,8 @@ struct stage {
 	void *buf;
 	rt_ptr shown;
 	rt_u32 count, a, b;
-	uint32_t pages; /* used before the threads start */
-	uint64_t clock; /* then */
+	uint32_t pages;      /* used before the threads start */
+	uint64_t clock;      /* then */
 	uint64_t values[24]; /* what radix entries point at */
 	void *got[THREADS];
 	int result[THREADS];
@@ -320,7 +320,8 @@ static const struct piece folio_two_bits = {
 	.good = writeback_over,
 };
 
-/* --- folio: references --------------------------------------------------------------------------- */
+/* --- folio: references ---------------------------------------------------------------------------
+ */
 
 /* The last reference goes and the structure is another folio at once; a stale reader
  * gets a reference to one of the two, or none. */
@@ -387,7 +388,8 @@ static const struct piece folio_last_put = {
 	.good = no_folio,
 };
 
-/* --- rwlock ------------------------------------------------------------------------------------------ */
+/* --- rwlock
+ * ------------------------------------------------------------------------------------------ */
 
 static void rwlock_setup(void)
 {
@@ -473,7 +475,8 @@ static const struct piece rwlock_try = {
 	.good = wrote_once,
 };
 
-/* --- rcu, and VMAs that are found under it --------------------------------------------------------------- */
+/* --- rcu, and VMAs that are found under it
+ * --------------------------------------------------------------- */
 
 #define WORD_GOOD 7
 
@@ -654,7 +657,9 @@ static const struct piece vma_protect = {
 	.good = vma_changed,
 };
 
-/* --- radix ------------------------------------------------------------------------------------------------ */
+/* --- radix
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Key k's value points at values[k]; 3 and 4 are a run and have one value. */
 static void *value_at(uint64_t key)
@@ -768,7 +773,8 @@ static const struct piece radix_gang_run = {
 	.good = radix_has_run,
 };
 
-/* --- tables, slabs, charges ----------------------------------------------------------------------------- */
+/* --- tables, slabs, charges
+ * ----------------------------------------------------------------------------- */
 
 static void ptable_setup(void)
 {
@@ -833,10 +839,9 @@ static bool slab_owned(void)
 		if (b && !check(*b == i + 8, "DATA", "an object has two owners"))
 			return false;
 	}
-	return slab_has_out(&MM->vmas, out) &&
-	       check(rt_load_u64(&MM->metadata, RT_RELAXED) ==
-			     (S->used_pages - st->pages) * RT_PAGE,
-		     "REF", "the charge is not what the slab has");
+	return slab_has_out(&MM->vmas, out) && check(rt_load_u64(&MM->metadata, RT_RELAXED) ==
+							     (S->used_pages - st->pages) * RT_PAGE,
+						     "REF", "the charge is not what the slab has");
 }
 
 static const struct piece slab_three = {
@@ -882,7 +887,9 @@ static const struct piece mm_charge = {
 	.good = charged_right,
 };
 
-/* --- bounce ------------------------------------------------------------------------------------------------ */
+/* --- bounce
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* All pages of the pool are out. Who finds the machine without memory too sleeps. */
 static void bounce_setup(void)
@@ -927,7 +934,8 @@ static const struct piece bounce_empty_two = {
 	.good = bounce_whole,
 };
 
-/* --- the pager's words ---------------------------------------------------------------------------------------- */
+/* --- the pager's words
+ * ---------------------------------------------------------------------------------------- */
 
 static void pager_setup(void)
 {
@@ -1009,7 +1017,8 @@ static const struct piece pager_freed_two = {
 	.good = no_time_passed,
 };
 
-/* --- mappings and their folios ---------------------------------------------------------------------------------- */
+/* --- mappings and their folios
+ * ---------------------------------------------------------------------------------- */
 
 static int64_t store_size(struct store *s)
 {
@@ -1151,7 +1160,8 @@ static void find_page(void)
 static bool page_replaced(void)
 {
 	return check(!radix_lookup(&st->m->folios, 0), "REF", "the page is still there") &&
-	       check(!st->g || get(&st->g->refs) == 2, "REF", "the new page's references are wrong") &&
+	       check(!st->g || get(&st->g->refs) == 2, "REF",
+		     "the new page's references are wrong") &&
 	       slab_has_out(&MM->folios, st->g ? 1 : 0);
 }
 
@@ -1205,7 +1215,9 @@ static const struct piece dirty_queue = {
 	.good = queued_right,
 };
 
-/* --- as programs ------------------------------------------------------------------------------------------------- */
+/* --- as programs
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static void piece_setup(void *arg)
 {

@@ -63,7 +63,7 @@ struct search {
 	bool reduced;
 	struct node *node; /* the way to where we are */
 	size_t nodes, room;
-	size_t at; /* of this run */
+	size_t at;                      /* of this run */
 	unsigned failures[SIM_THREADS]; /* of this run */
 	struct set outcomes, states;
 };
@@ -235,8 +235,7 @@ static bool next_path(struct search *s)
 /* Was this state, with the failures left, met before? */
 static bool state_is_old(struct search *s)
 {
-	return !set_add(&s->states,
-			sim_hash(sim_state_hash(), s->failures, sizeof(s->failures)));
+	return !set_add(&s->states, sim_hash(sim_state_hash(), s->failures, sizeof(s->failures)));
 }
 
 static int on_pick(void *x, uint32_t enabled, int cur, bool must)

@@ -476,9 +476,10 @@ static uint64_t round_locked(struct mm *mm)
 	rt_unlock(&mm->reclaim_lock);
 	if (dirty)
 		writeback_some(mm);
-	if (freed > 0)
+	if (freed > 0) {
 		pager_freed(mm, freed);
-	pager_progress(mm);
+		pager_progress(mm);
+	}
 	return freed;
 }
 
@@ -501,11 +502,14 @@ static bool wait_for_memory(struct mm *mm, uint32_t seq, unsigned *waits)
 
 	if (!writing && (!dirty || writeback_failing(mm)))
 		return false;
-	if (++*waits > RECLAIM_WAITS)
+	if (*waits > RECLAIM_WAITS)
 		return false;
 	COVER(reclaim_waits_for_write);
 	writeback_some(mm);
 	pager_wait(mm, seq);
+	/* As long as writes come back, a slow disk is no reason to give up. */
+	if (rt_load_u32(&mm->pager.progress, RT_ACQUIRE) == seq)
+		++*waits;
 	return true;
 }
 
@@ -527,7 +531,7 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 			idle = 0;
 			continue;
 		}
-		/* From here on: our own round has just raised it. */
+		/* From here on, as a wait for what has passed would not wait. */
 		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
 		if (fits(mm, pages))
 			return true;

@@ -149,7 +149,7 @@ static void run_done(struct rt_io *io)
 	stat_inc(mm, writes);
 	if (err) {
 		note_error(m, err);
-	} else {
+	} else if (w->want > 0) { /* an empty run, of folios that could not be fetched, is none */
 		stat_add(mm, write_bytes, w->want);
 		note_success(m);
 	}

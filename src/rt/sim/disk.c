@@ -259,7 +259,9 @@ static void io_main(void *arg)
 		else
 			io->res = do_read(&S->file[io->file->id], io->buf, io->len, io->off);
 		machine_seen((uint64_t)io->res);
+		ACQUIRE(io);
 		io->done(io);
+		RELEASE(IOQ);
 	}
 }
 
@@ -279,6 +281,7 @@ void rt_ioq_close(struct rt_ioq *q)
 	/* The last done() may be about to return. */
 	while (S->t[q->thread].state != SIM_IDLE_IO)
 		rt_relax();
+	ACQUIRE(IOQ);
 	S->t[q->thread].state = SIM_FREE;
 	S->io_thread = -1;
 }
@@ -307,6 +310,7 @@ void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more)
 		rt_ioq_flush(q);
 		rt_relax();
 	}
+	RELEASE(io);
 	S->io[S->ios] = io;
 	S->io_site[S->ios] = S->cur >= 0 ? E.site[S->cur] : NULL; /* it fails there, later */
 	S->io_held[S->ios++] = more && E.knobs.lazy_more;

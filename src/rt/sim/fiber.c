@@ -2,14 +2,13 @@
 /* fiber.c - see fiber.h. */
 #include "rt/sim/fiber.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #ifdef SIM_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#endif
-#ifdef SIM_TSAN
-#include <sanitizer/tsan_interface.h>
 #endif
 
 #define FIBERS 32
@@ -134,6 +133,81 @@ static void *prepare(void *stack, size_t bytes, void (*entry)(void))
 
 #ifdef SIM_TSAN
 static void *tsan_fiber[FIBERS], *tsan_main;
+static char gate; /* an address to meet at */
+static char race[400];
+
+/* A race that was told is told again when its schedule is replayed. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "suppress_equal_stacks=0:suppress_equal_addresses=0:exitcode=1";
+}
+
+/* Of libtsan; in no header of gcc's. */
+void __tsan_on_report(void *report);
+int __tsan_get_report_mop(void *report, unsigned long i, int *tid, void **addr, int *size,
+			  int *write, int *atomic, void **trace, unsigned long n);
+void __sanitizer_symbolize_pc(void *pc, const char *fmt, char *buf, size_t n);
+void __sanitizer_set_report_fd(void *fd);
+
+/* "write of 8 in folio_put core/folio.c:120" */
+static size_t print_access(void *report, unsigned i, char *buf, size_t n)
+{
+	void *addr, *trace[2] = { NULL };
+	int tid, size, write, atomic;
+	char where[160] = "?";
+
+	if (!__tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, trace, 2))
+		return 0;
+	if (trace[0])
+		__sanitizer_symbolize_pc(trace[0], "%f %S", where, sizeof(where));
+	return (size_t)snprintf(buf, n, "%s%s of %d in %s", i ? " against " : "",
+				write ? "write" : "read", size, where);
+}
+
+/* TSan's own text is printed for the first one, and for none of its replays. */
+void __tsan_on_report(void *report)
+{
+	static int null = -1;
+
+	if (!race[0]) {
+		size_t n = print_access(report, 0, race, sizeof(race));
+		if (n < sizeof(race))
+			print_access(report, 1, race + n, sizeof(race) - n);
+	}
+	if (null < 0)
+		null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (null >= 0)
+		__sanitizer_set_report_fd((void *)(intptr_t)null);
+}
+
+const char *fiber_race(void)
+{
+	return race[0] ? race : NULL;
+}
+
+/* Each leaves at the gate what it did; then each takes all of it. */
+void fibers_meet(void)
+{
+	race[0] = '\0';
+	tsan_main = __tsan_get_current_fiber();
+	for (int i = 0; i < FIBERS; i++) {
+		if (!tsan_fiber[i])
+			continue;
+		__tsan_switch_to_fiber(tsan_fiber[i], __tsan_switch_to_fiber_no_sync);
+		__tsan_release(&gate);
+	}
+	__tsan_switch_to_fiber(tsan_main, __tsan_switch_to_fiber_no_sync);
+	__tsan_acquire(&gate);
+	__tsan_release(&gate);
+	for (int i = 0; i < FIBERS; i++) {
+		if (!tsan_fiber[i])
+			continue;
+		__tsan_switch_to_fiber(tsan_fiber[i], __tsan_switch_to_fiber_no_sync);
+		__tsan_acquire(&gate);
+	}
+	__tsan_switch_to_fiber(tsan_main, __tsan_switch_to_fiber_no_sync);
+}
 #endif
 
 void *fiber_make(int fiber, void *stack, size_t bytes, void (*entry)(void))
@@ -178,8 +252,6 @@ SIM_RAW void fiber_switch(int from, void **save, int to, void *to_sp)
 					       stack_bytes);
 #endif
 #ifdef SIM_TSAN
-	if (!tsan_main)
-		tsan_main = __tsan_get_current_fiber();
 	__tsan_switch_to_fiber(to == FIBER_MAIN ? tsan_main : tsan_fiber[to],
 			       __tsan_switch_to_fiber_no_sync);
 #endif

@@ -93,6 +93,7 @@ void *rt_pages_alloc(size_t bytes)
 		machine_seen(0);
 		return NULL;
 	}
+	ACQUIRE(S->page_map);
 	if (!E.knobs.reuse_last)
 		at = bitmap_find_run_from(S->page_map, PAGES, S->pages_high, n);
 	if (at == BITMAP_NONE)
@@ -105,6 +106,7 @@ void *rt_pages_alloc(size_t bytes)
 		S->pages_high = (uint32_t)(at + n);
 	UNPOISON(page_at(at), n * RT_PAGE);
 	fill_bytes(page_at(at), 0, n * RT_PAGE);
+	RELEASE(S->page_map);
 	machine_seen(at);
 	return page_at(at);
 }
@@ -116,6 +118,7 @@ void rt_pages_free(void *p, size_t bytes)
 	if (!p)
 		return;
 	machine_point("pages_free", S->page_map, SIM_W);
+	ACQUIRE(S->page_map);
 	size_t at = (size_t)((char *)p - page_at(0)) / RT_PAGE;
 	for (size_t i = at; i < at + n; i++)
 		if (!bitmap_test(S->page_map, i))
@@ -124,6 +127,7 @@ void rt_pages_free(void *p, size_t bytes)
 	S->used_pages -= (uint32_t)n;
 	fill_bytes(p, 0x5a5a5a5a5a5a5a5aull, n * RT_PAGE);
 	POISON(p, n * RT_PAGE);
+	RELEASE(S->page_map);
 	machine_seen(at);
 }
 

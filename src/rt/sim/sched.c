@@ -30,18 +30,8 @@
 #define IDLES_MAX 300   /* times in a row that only the clock moved */
 #define SPINS_MAX 2000  /* ... that only spinning threads did */
 
-#ifdef SIM_TSAN
-#include <sanitizer/tsan_interface.h>
-#define SYNC_IN(p, o)  ((o) != RT_RELAXED && (o) != RT_RELEASE ? __tsan_acquire((void *)(p)) : (void)0)
-#define SYNC_OUT(p, o) ((o) != RT_RELAXED && (o) != RT_ACQUIRE ? __tsan_release((void *)(p)) : (void)0)
-#define ACQUIRE(p)     __tsan_acquire((void *)(p))
-#define RELEASE(p)     __tsan_release((void *)(p))
-#else
-#define SYNC_IN(p, o)  ((void)(o))
-#define SYNC_OUT(p, o) ((void)(o))
-#define ACQUIRE(p)     ((void)0)
-#define RELEASE(p)     ((void)0)
-#endif
+#define SYNC_IN(p, o)  ((o) != RT_RELAXED && (o) != RT_RELEASE ? ACQUIRE(p) : (void)0)
+#define SYNC_OUT(p, o) ((o) != RT_RELAXED && (o) != RT_ACQUIRE ? RELEASE(p) : (void)0)
 
 struct sim_engine E;
 
@@ -89,6 +79,7 @@ void sim_reset(void)
 {
 	if (!region_ready)
 		region_open();
+	fibers_meet();
 	memset((void *)SIM_BASE, 0, SIM_SIZE);
 	S->cur = -1;
 	S->quiet = true;
@@ -603,6 +594,8 @@ static SIM_RAW bool before(const char *op, const void *obj, enum sim_class cls)
 	t->op = op;
 	t->obj = obj;
 	t->cls = (uint8_t)cls;
+	if (fiber_race())
+		sim_fail("RACE", "%s", fiber_race());
 	if (S->quiet)
 		return false;
 	check_live(obj);
@@ -687,10 +680,10 @@ static void thread_entry(void)
 {
 	fiber_arrived();
 	struct sim_thread *t = &S->t[S->cur];
-	ACQUIRE(&crash); /* what earlier runs did is over */
+	ACQUIRE(t); /* of sim_spawn() */
 	t->fn(t->arg);
-	RELEASE(&crash);
 	t = &S->t[S->cur];
+	RELEASE(t); /* to rt_thread_join() */
 	if (t->n_held > 0) {
 		char name[64];
 		sim_fail("LOCK", "%s ended with %s held", t->name,
@@ -725,6 +718,7 @@ int sim_spawn(void (*fn)(void *), void *arg, const char *name, bool daemon)
 	t->op = "start";
 	t->sp = fiber_make(id, stack_of(id), SIM_STACK, thread_entry);
 	t->state = SIM_READY;
+	RELEASE(t);
 	return id;
 }
 
@@ -747,6 +741,7 @@ void rt_thread_join(struct rt_thread *t)
 		before("join", NULL, SIM_NONE);
 		rt_relax();
 	}
+	ACQUIRE(&S->t[t->id]);
 	S->t[t->id].state = SIM_FREE;
 }
 
@@ -756,6 +751,7 @@ static bool run_quietly(void (*fn)(void *), void *arg)
 	machine_used = true;
 	E.status = SIM_RUNNING;
 	S->quiet = true;
+	fibers_meet();
 	setup_thread = sim_spawn(fn, arg, "driver", false);
 	if (sigsetjmp(crash, 0) == 0) {
 		S->cur = -1;
@@ -790,6 +786,7 @@ static void sim_overflow(uint32_t i)
 enum sim_status sim_run(void)
 {
 	restore();
+	fibers_meet();
 	E.status = SIM_RUNNING;
 	E.hash = 0;
 	E.fault = NULL;
@@ -809,6 +806,11 @@ enum sim_status sim_run(void)
 	for (uint32_t i = 0; i < S->threads; i++)
 		if (*(uint64_t *)stack_of((int)i) != 0)
 			sim_overflow(i);
+	if (E.status != SIM_BROKEN && fiber_race()) { /* the last thing that was done */
+		E.status = SIM_BROKEN;
+		snprintf(E.invariant, sizeof(E.invariant), "RACE");
+		snprintf(E.story, sizeof(E.story), "%s", fiber_race());
+	}
 	return E.status;
 }
 
@@ -1107,11 +1109,7 @@ SIM_RAW int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns)
 	t->deadline = timeout_ns ? S->clock + timeout_ns : 0;
 	t->woken = t->timed_out = false;
 	t->op = "asleep";
-	if (t->daemon)
-		RELEASE(&crash);
 	block();
-	if (t->daemon)
-		ACQUIRE(&crash);
 	t->word = NULL;
 	t->op = "awake";
 	t->ops++;
