@@ -518,6 +518,7 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 	unsigned waits = 0, idle = 0;
 
 	for (;;) {
+		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
 		uint32_t freed = rt_load_u32(&mm->pager.freed, RT_ACQUIRE);
 
 		if (fits(mm, pages))
@@ -531,10 +532,9 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 			idle = 0;
 			continue;
 		}
-		/* From here on, as a wait for what has passed would not wait. */
-		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
-		if (fits(mm, pages))
-			return true;
+		/* What the round found busy may have come clean meanwhile: look again. */
+		if (rt_load_u32(&mm->pager.progress, RT_ACQUIRE) != seq)
+			continue;
 		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
 		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH +
 			       CONFIG_IDLE_ROUNDS;
