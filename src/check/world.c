@@ -24,6 +24,7 @@
 #include "core/reclaim.h"
 #include "core/truncate.h"
 #include "core/writeback.h"
+#include "rt/sim/fiber.h"
 #include "store/file.h"
 
 #define OPEN_BUDGET   (40ull << 10) /* while it is built: sizes the buffers */
@@ -522,7 +523,7 @@ static void run_op(const struct scenario_op *op, unsigned thread)
 
 	if (E.on_note) {
 		scenario_op_print(W->scenario, op, text, sizeof(text));
-		E.on_note(text);
+		(void)UNSEEN((E.on_note(text), 0));
 	}
 	unsigned r = do_op(op, thread), allowed = op->expect;
 

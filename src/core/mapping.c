@@ -68,6 +68,14 @@ void mapping_release(struct mapping *m)
 	mapping_destroy(m);
 }
 
+bool mapping_idle(struct mapping *m)
+{
+	rwlock_read_lock(&m->mm->mmap_lock);
+	bool idle = m->views == 0;
+	rwlock_read_unlock(&m->mm->mmap_lock);
+	return idle;
+}
+
 void mapping_hold(struct mapping *m)
 {
 	rt_add_u32(&m->holds, 1, RT_RELAXED);

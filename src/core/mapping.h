@@ -75,6 +75,8 @@ int mapping_open(struct mm *mm, struct store *store, struct mapping **out);
  * or held.
  * Needs: mmap_lock for writing. Sleeps. */
 void mapping_release(struct mapping *m);
+/* mapping_idle - is no view over it? Needs: no mmap_lock; a hold. */
+bool mapping_idle(struct mapping *m);
 /* mapping_hold, mapping_unhold - use m after the mmap_lock was dropped. Hold needs the
  * mmap_lock; unhold must not have it: the last one may take it to free m. */
 void mapping_hold(struct mapping *m);

@@ -282,7 +282,7 @@ bool readahead_pending(struct mm *mm)
 			    mm_frame_limit(mm);
 		bool stuck = next == r.index &&
 			     (!room || !r.mapping->store->ops->file(r.mapping->store, false));
-		bool done = next >= end || stuck || r.mapping->views == 0;
+		bool done = next >= end || stuck || mapping_idle(r.mapping);
 		rt_lock(&mm->later_lock);
 		mm->later[i].index = next;
 		if (done)

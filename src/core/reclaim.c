@@ -45,6 +45,14 @@ static bool hot_has_room(struct mm *mm, uint64_t pages)
 	return mm->lru.hot_pages + pages + cold_least <= budget;
 }
 
+static uint64_t cold_pages(struct mm *mm)
+{
+	rt_lock(&mm->lru.lock);
+	uint64_t n = mm->lru.cold_pages;
+	rt_unlock(&mm->lru.lock);
+	return n;
+}
+
 /* Needs: lru.lock, f not on a list. */
 static void list_in(struct mm *mm, struct folio *f, bool hot)
 {
@@ -394,7 +402,7 @@ static uint64_t take_window(struct mm *mm, const struct folio *f)
 	void *value;
 
 	if (folio_order(f) > 0 ||
-	    (window_age(mm, f) < mm->lru.cold_pages / 2 && !window_is_sparse(f)))
+	    (window_age(mm, f) < cold_pages(mm) / 2 && !window_is_sparse(f)))
 		return 0;
 	for (; s->evicts < CONFIG_RECLAIM_BATCH &&
 	       radix_gang(&m->folios, at, end, &value, &key, 1) > 0;
@@ -470,7 +478,7 @@ static uint64_t round_locked(struct mm *mm)
 	uint64_t freed = shrink_cold(mm, 4 * CONFIG_RECLAIM_BATCH);
 	/* Hot pays its part, more of it when cold has nothing (left) to give. */
 	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
-	bool force = freed == 0 || mm->lru.cold_pages < budget / 32;
+	bool force = freed == 0 || cold_pages(mm) < budget / 32;
 	shrink_hot(mm, force ? CONFIG_RECLAIM_BATCH : freed, force);
 	bool dirty = mm->scratch->dirty;
 	rt_unlock(&mm->reclaim_lock);

@@ -628,7 +628,7 @@ static void write_mappings(struct mm *mm, bool all)
 		rt_lock(&m->dirty_lock);
 		bool any = m->dirty_folios > 0;
 		rt_unlock(&m->dirty_lock);
-		bool idle = m->views == 0; /* racy: at worst a little late */
+		bool idle = mapping_idle(m);
 		bool old = now - rt_load_u64(&m->oldest_ns, RT_RELAXED) > OLD_NS;
 		if (!any || now < rt_load_u64(&m->retry_at_ns, RT_RELAXED))
 			continue;

@@ -166,7 +166,7 @@ static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
 /* A write that fails may have arrived in part. */
 static int64_t fail_write(unsigned id, const char *buf, size_t len, uint64_t off, int64_t err)
 {
-	if (len > SIM_SECTOR && E.choose(E.explorer, SIM_VALUE, 2) == 1)
+	if (len > SIM_SECTOR && UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 1)
 		do_write(id, buf, SIM_SECTOR, off);
 	return err;
 }
@@ -238,7 +238,7 @@ static void io_main(void *arg)
 		machine_point("complete", IOQ, SIM_W);
 		n = ready_ios(at);
 		unsigned i = n > 1 && E.choose && !S->quiet
-				     ? at[E.choose(E.explorer, SIM_VALUE, n)]
+				     ? at[UNSEEN(E.choose(E.explorer, SIM_VALUE, n))]
 				     : at[0];
 		struct rt_io *io = S->io[i];
 		E.site[S->cur] = S->io_site[i];

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #ifdef SIM_ASAN
 #include <sanitizer/asan_interface.h>
@@ -190,7 +191,12 @@ const char *fiber_race(void)
 void fibers_meet(void)
 {
 	race[0] = '\0';
-	tsan_main = __tsan_get_current_fiber();
+	if (!tsan_main) {
+		tsan_main = __tsan_get_current_fiber();
+		/* The driver puts the world back, and looks at it. */
+		__tsan_ignore_thread_begin();
+		atexit(__tsan_ignore_thread_end);
+	}
 	for (int i = 0; i < FIBERS; i++) {
 		if (!tsan_fiber[i])
 			continue;

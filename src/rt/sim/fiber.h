@@ -53,8 +53,19 @@ void fiber_stacks(void *base, size_t bytes);
 
 #ifdef SIM_TSAN
 #include <sanitizer/tsan_interface.h>
+void __tsan_ignore_thread_begin(void);
+void __tsan_ignore_thread_end(void);
 #define ACQUIRE(p) __tsan_acquire((void *)(p))
 #define RELEASE(p) __tsan_release((void *)(p))
+/* A call of the explorer's, which is not of the simulated world: malloc(3) and memcpy(3)
+ * are seen in whatever calls them. */
+#define UNSEEN(call)                                                                               \
+	({                                                                                         \
+		__tsan_ignore_thread_begin();                                                      \
+		__auto_type unseen_ = (call);                                                      \
+		__tsan_ignore_thread_end();                                                        \
+		unseen_;                                                                           \
+	})
 
 /* fibers_meet - all that any fiber did so far comes before all that any does from now on:
  * a run begins. Needs: the OS thread's own stack. */
@@ -62,8 +73,9 @@ void fibers_meet(void);
 /* fiber_race - the first data race since fibers_meet(), in words; NULL: none. */
 const char *fiber_race(void);
 #else
-#define ACQUIRE(p) ((void)0)
-#define RELEASE(p) ((void)0)
+#define ACQUIRE(p)   ((void)0)
+#define RELEASE(p)   ((void)0)
+#define UNSEEN(call) (call)
 
 static inline void fibers_meet(void)
 {

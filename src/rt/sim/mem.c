@@ -231,7 +231,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 
 	machine_point("fill", S->object, SIM_W);
 	if (sim_fails("object_fill")) /* the pages before the one that failed are there */
-		n = n > 1 ? E.choose(E.explorer, SIM_VALUE, (unsigned)n) : 0;
+		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
 	for (uint64_t i = 0; i < n; i++) {
 		uint16_t *slot = slot_of(o, index + i);
 		if (!*slot) {

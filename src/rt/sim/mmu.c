@@ -222,7 +222,7 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 		if (flags & RT_VIEW_NOREPLACE && !is_free(*addr, len))
 			return -EEXIST;
 		/* A real one replaces what was there, and may fail then. */
-		if (fails && (is_free(*addr, len) || E.choose(E.explorer, SIM_VALUE, 2) == 0))
+		if (fails && (is_free(*addr, len) || UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0))
 			return -ENOMEM;
 		cut(*addr, len);
 	}
@@ -341,7 +341,7 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 	machine_point("map", MEMORY, SIM_W);
 	struct sim_view *v = view_of(addr, n);
 	if (sim_hiccups("mmu_map")) {
-		n = n > 1 ? E.choose(E.explorer, SIM_VALUE, (unsigned)n) : 0;
+		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
 		if (n == 0) {
 			machine_seen(0);
 			return -EAGAIN;
@@ -509,7 +509,7 @@ SIM_RAW enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write,
 	struct sim_pte *pte = &S->pte[vpage];
 	bool good = pte->flags & SIM_PTE_PRESENT && !(write && pte->flags & SIM_PTE_WP);
 	bool stale = e && (!good || e->frame != pte->frame) && !(write && !e->writable);
-	if (stale && !S->quiet && E.choose && E.choose(E.explorer, SIM_VALUE, 2) == 0) {
+	if (stale && !S->quiet && E.choose && UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0) {
 		frame = e->frame; /* not flushed yet: it may still be used */
 	} else if (good) {
 		frame = pte->frame;

@@ -360,7 +360,7 @@ static void go(int to)
 	if (to == from)
 		return;
 	if (E.on_switch)
-		E.on_switch(from, to);
+		(void)UNSEEN((E.on_switch(from, to), 0));
 	S->cur = to;
 	fiber_switch(from, from < 0 ? &driver_sp : &S->t[from].sp, to, S->t[to].sp);
 }
@@ -454,7 +454,8 @@ static void reschedule(bool must)
 	} else if (!(mask & (mask - 1)) && !E.all_picks) {
 		to = __builtin_ctz(mask); /* no choice */
 	} else {
-		to = E.pick(E.explorer, mask, cur, must || cur < 0 || !(mask & 1u << cur));
+		to = UNSEEN(E.pick(E.explorer, mask, cur,
+				   must || cur < 0 || !(mask & 1u << cur)));
 		if (to < 0)
 			leave_run(SIM_PRUNED);
 	}
@@ -623,7 +624,7 @@ static SIM_RAW inline void after(uint64_t value)
 		return;
 	E.hash = mix(E.hash, value ^ (uint64_t)S->cur << 56 ^ (uint64_t)t->ops << 32);
 	if (E.on_op)
-		E.on_op(t->op, t->obj, value);
+		(void)UNSEEN((E.on_op(t->op, t->obj, value), 0));
 }
 
 void sim_point(const char *op, const void *obj, enum sim_class cls)
@@ -1132,7 +1133,7 @@ static SIM_RAW struct sim_thread *sleeper_on(const rt_u32 *word, unsigned n)
 		if (S->t[i].state == SIM_ASLEEP && S->t[i].word == word)
 			found[count++] = i;
 	if (count > n && E.choose && !S->quiet)
-		which = E.choose(E.explorer, SIM_VALUE, count);
+		which = UNSEEN(E.choose(E.explorer, SIM_VALUE, count));
 	return count ? &S->t[found[which]] : NULL;
 }
 
@@ -1262,7 +1263,7 @@ static SIM_RAW bool fails(const char *what, enum sim_choice kind)
 		site->calls++;
 	S->fallible++;
 	S->t[S->cur].ops++; /* a key of its own, for a replay */
-	if (!E.choose || E.choose(E.explorer, kind, 2) == 0)
+	if (!E.choose || UNSEEN(E.choose(E.explorer, kind, 2)) == 0)
 		return false;
 	S->t[S->cur].cause = mix(S->t[S->cur].cause, S->t[S->cur].ops);
 	S->failures++;
