@@ -71,15 +71,17 @@ static void fork_child(void)
 	fork_unlock();
 }
 
+static int install_error;
+
+static void install(void)
+{
+	install_error = pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
 int fork_handlers_install(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	static int error;
 
-	void install(void)
-	{
-		error = pthread_atfork(fork_prepare, fork_parent, fork_child);
-	}
 	pthread_once(&once, install);
-	return -error;
+	return -install_error;
 }

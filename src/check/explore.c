@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define MAX_STEPS 200000
-#define SEEN_SHIFT 24 /* 128 MiB of states */
+#define SEEN_SHIFT 27 /* at most 1 GiB of states */
 #define WARM_RUNS 64 /* of a walk, before a bounded search: to learn what is shared */
 
 const char *const strategy_name[] = { "bounded", "sleep", "states", "walk",
@@ -23,7 +23,8 @@ const char *const strategy_name[] = { "bounded", "sleep", "states", "walk",
  * come from there was, or will be, seen. A set of hashes; full, it takes no more. */
 struct seen_set {
 	uint64_t *slot;
-	size_t size, used;
+	size_t used;
+	unsigned shift; /* of its size */
 };
 
 /* A place with more than one way on (bounded). */
@@ -140,16 +141,36 @@ static struct node *step(struct explorer *x, int thread, enum entry_kind kind, u
 
 static uint64_t *seen_slot(struct seen_set *s, uint64_t key)
 {
-	if (!s->slot) {
-		s->size = 1u << SEEN_SHIFT;
-		s->slot = calloc(s->size, sizeof(*s->slot));
-		if (!s->slot)
-			abort();
-	}
-	size_t i = key >> (64 - SEEN_SHIFT);
+	size_t i = (key * 0x9e3779b97f4a7c15ull) >> (64 - s->shift);
+
 	while (s->slot[i] && s->slot[i] != key)
-		i = (i + 1) % s->size;
+		i = (i + 1) % (1ull << s->shift);
 	return &s->slot[i];
+}
+
+static void seen_size(struct seen_set *s, unsigned shift)
+{
+	struct seen_set old = *s;
+
+	s->slot = calloc(1ull << shift, sizeof(*s->slot));
+	s->shift = shift;
+	if (!s->slot)
+		abort();
+	for (size_t i = 0; old.slot && i < 1ull << old.shift; i++)
+		if (old.slot[i])
+			*seen_slot(s, old.slot[i]) = old.slot[i];
+	free(old.slot);
+}
+
+static void seen_add(struct seen_set *s, uint64_t key)
+{
+	if (s->used >= (1ull << s->shift) / 4 * 3) {
+		if (s->shift == SEEN_SHIFT)
+			return;
+		seen_size(s, s->shift + 1);
+	}
+	*seen_slot(s, key) = key;
+	s->used++;
 }
 
 static uint64_t with_budget(uint64_t key, unsigned K, unsigned F)
@@ -161,22 +182,20 @@ static uint64_t with_budget(uint64_t key, unsigned K, unsigned F)
 /* Was this state seen with no more of the budget used? Now it is. */
 static bool seen_before(struct seen_set *s, uint64_t key, unsigned K, unsigned F)
 {
+	if (!s->slot)
+		seen_size(s, 12);
 	for (unsigned k = 0; k <= K; k++)
 		for (unsigned f = 0; f <= F; f++)
 			if (*seen_slot(s, with_budget(key, k, f)))
 				return true;
-	if (s->used < s->size / 4 * 3) {
-		*seen_slot(s, with_budget(key, K, F)) = with_budget(key, K, F);
-		s->used++;
-	}
+	seen_add(s, with_budget(key, K, F));
 	return false;
 }
 
 static void seen_forget(struct seen_set *s)
 {
-	if (s->used)
-		memset(s->slot, 0, s->size * sizeof(*s->slot));
-	s->used = 0;
+	free(s->slot);
+	*s = (struct seen_set){ 0 };
 }
 
 /* Has the search stood here before, no worse off? */

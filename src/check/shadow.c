@@ -7,6 +7,9 @@
  * many steps (write, ftruncate) widen what is allowed when they begin and narrow it when
  * they end. A load that finds one of several values narrows it too, unless a call is
  * under way: memory that was seen to hold a value holds it until somebody writes.
+ *
+ * Loads and stores read what such a call has widened: begin and end are operations on the
+ * same object as theirs, or an exhaustive search would not try both orders.
  */
 #include <string.h>
 
@@ -157,6 +160,7 @@ void shadow_stored(const struct place *p, uint64_t value)
 
 void shadow_drop_begin(unsigned region, int page, int pages)
 {
+	sim_point("shadow", S->pte, SIM_W);
 	for (int p = page; p < page + pages && p < SIM_FILE_PAGES; p++) {
 		W->droppers[region][p]++;
 		W->unsure[region][p] = true; /* the page, or none, for who looks meanwhile */
@@ -166,6 +170,7 @@ void shadow_drop_begin(unsigned region, int page, int pages)
 
 void shadow_drop_end(unsigned region, int page, int pages)
 {
+	sim_point("shadow", S->pte, SIM_W);
 	for (int p = page; p < page + pages && p < SIM_FILE_PAGES; p++)
 		if (--W->droppers[region][p] == 0 && !W->owned[region][p])
 			W->unsure[region][p] = false;
@@ -173,6 +178,8 @@ void shadow_drop_end(unsigned region, int page, int pages)
 
 void shadow_write_begin(unsigned file, int page, unsigned word, uint64_t token)
 {
+	sim_point("shadow", S->pte, SIM_W);
+
 	struct cell *c = cell_of(file, page, word);
 
 	c->writers++;
@@ -182,6 +189,8 @@ void shadow_write_begin(unsigned file, int page, unsigned word, uint64_t token)
 
 void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bool done)
 {
+	sim_point("shadow", S->pte, SIM_W);
+
 	struct cell *c = cell_of(file, page, word);
 
 	c->writers--;
@@ -195,6 +204,8 @@ void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bo
 
 void shadow_size_begin(unsigned file, uint64_t size, uint64_t old)
 {
+	sim_point("shadow", S->pte, SIM_W);
+
 	uint64_t low = size < old ? size : old;
 
 	W->sizes_moved = true;
@@ -209,6 +220,8 @@ void shadow_size_begin(unsigned file, uint64_t size, uint64_t old)
 
 void shadow_size_end(unsigned file, uint64_t size, uint64_t old)
 {
+	sim_point("shadow", S->pte, SIM_W);
+
 	uint64_t low = size < old ? size : old;
 
 	for (uint64_t at = low / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++) {
@@ -225,6 +238,7 @@ void shadow_size_end(unsigned file, uint64_t size, uint64_t old)
 
 void shadow_unknown(unsigned file, uint64_t from)
 {
+	sim_point("shadow", S->pte, SIM_W);
 	W->outside = true;
 	for (uint64_t at = from / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++)
 		cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS)->any = true;

@@ -374,6 +374,7 @@ static unsigned do_sync(const struct scenario_op *op, bool wait)
 
 	if (!m)
 		return RESULT_ENOMEM;
+	sim_point("shadow", S->pte, SIM_R);
 	for (int p = first; p < end; p++)
 		for (unsigned w = 0; w < SIM_WORDS; w++)
 			must[p][w] = shadow_must_sync(file, p, w);

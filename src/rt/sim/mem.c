@@ -153,7 +153,9 @@ int frame_new(void)
 {
 	if (S->frames_free == 0)
 		return -1;
-	return S->frame_free[--S->frames_free];
+	unsigned frame = S->frame_free[--S->frames_free];
+	fill_bytes(S->frame[frame], FRAME_POISON, RT_PAGE); /* whatever ran before */
+	return (int)frame;
 }
 
 void frame_free(unsigned frame)
@@ -175,7 +177,7 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 {
 	int id = 0;
 
-	machine_point("object_open", S->object, SIM_W);
+	machine_point("object_open", S->pte, SIM_W);
 	if (sim_fails("object_open"))
 		return -ENFILE;
 	if (pages > SIM_OBJECT_PAGES)
@@ -194,7 +196,7 @@ int rt_object_open(struct rt_object *o, uint64_t pages)
 
 void rt_object_close(struct rt_object *o)
 {
-	machine_point("object_close", S->object, SIM_W);
+	machine_point("object_close", S->pte, SIM_W);
 	for (unsigned i = 0; i < SIM_OBJECT_PAGES; i++)
 		if (S->object[o->id].frame[i])
 			frame_free(S->object[o->id].frame[i] - 1u);
@@ -204,7 +206,7 @@ void rt_object_close(struct rt_object *o)
 
 int rt_object_grow(struct rt_object *o, uint64_t pages)
 {
-	machine_point("object_grow", S->object, SIM_W);
+	machine_point("object_grow", S->pte, SIM_W);
 	if (sim_fails("object_grow"))
 		return -ENOSPC;
 	if (pages > SIM_OBJECT_PAGES)
@@ -229,7 +231,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 {
 	uint64_t asked = n;
 
-	machine_point("fill", S->object, SIM_W);
+	machine_point("fill", S->pte, SIM_W);
 	if (sim_fails("object_fill")) /* the pages before the one that failed are there */
 		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
 	for (uint64_t i = 0; i < n; i++) {
@@ -247,7 +249,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 	if (n > 0 && index + n > S->object[o->id].pages)
 		S->object[o->id].pages = index + n; /* a memfd grows, too */
 	machine_seen(index);
-	machine_point("filled", S->object, SIM_W);
+	machine_point("filled", S->pte, SIM_W);
 	for (uint64_t i = 0; i < n; i++) {
 		uint16_t *slot = slot_of(o, index + i);
 		if (!*slot)
@@ -262,7 +264,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 
 int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n)
 {
-	machine_point("fetch", S->object, SIM_R);
+	machine_point("fetch", S->pte, SIM_R);
 	if (index + n > S->object[o->id].pages || sim_fails("object_fetch")) {
 		fill_bytes(buf, FRAME_POISON, n * RT_PAGE); /* what was there is not kept */
 		return -EIO;
@@ -280,7 +282,7 @@ int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n)
 
 int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n)
 {
-	machine_point("drop", S->object, SIM_W);
+	machine_point("drop", S->pte, SIM_W);
 	if (E.on_drop)
 		E.on_drop((unsigned)o->id, index, n);
 	for (uint64_t i = index; i < index + n && i < SIM_OBJECT_PAGES; i++) {
@@ -299,7 +301,7 @@ int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n)
 
 int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t len)
 {
-	machine_point("patch", S->object, SIM_W);
+	machine_point("patch", S->pte, SIM_W);
 	while (len > 0) {
 		uint16_t slot = *slot_of(o, byte / RT_PAGE);
 		size_t n = RT_PAGE - byte % RT_PAGE;

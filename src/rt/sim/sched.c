@@ -135,13 +135,38 @@ void sim_snapshot(void)
 	copy_stacks(image, (char *)SIM_BASE);
 }
 
+/* The frames that hold something. */
+static uint64_t frames_taken(const struct sim *s)
+{
+	uint64_t taken = (1ull << SIM_FRAMES) - 1;
+
+	for (uint32_t i = 0; i < s->frames_free; i++)
+		taken &= ~(1ull << s->frame_free[i]);
+	return taken;
+}
+
+/* Of files only as much as they held before or after the run, of frames those that held
+ * something before: what a free one has is nobody's (frame_new()). */
+static void restore_machine(const struct sim *was)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		struct sim_file *f = &S->file[i];
+		uint64_t size = f->size > was->file[i].size ? f->size : was->file[i].size;
+		if (was->file[i].used)
+			machine_copy(f, &was->file[i], offsetof(struct sim_file, page) + size);
+	}
+	machine_copy(S->object, was->object, offsetof(struct sim, file) - offsetof(struct sim, object));
+	for (uint64_t m = frames_taken(was); m; m &= m - 1)
+		machine_copy(S->frame[__builtin_ctzll(m)], was->frame[__builtin_ctzll(m)], RT_PAGE);
+}
+
 static void restore(void)
 {
 	size_t low = offsetof(struct sim, object);
 
 	machine_copy((void *)SIM_BASE, image, low);
 	if (machine_used)
-		machine_copy((char *)SIM_BASE + low, image + low, SIM_SIZE - low);
+		restore_machine((const void *)image);
 	machine_used = false;
 	machine_copy((void *)SIM_PAGES, image + SIM_SIZE, image_low - SIM_SIZE);
 	machine_put_shadow();
@@ -243,8 +268,8 @@ SIM_RAW uint64_t sim_state_hash(void)
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		if (S->file[i].used)
 			h = sim_hash(h, &S->file[i], sizeof(S->file[i]));
-	if (S->frames_free < SIM_FRAMES)
-		h = sim_hash(h, S->frame, sizeof(S->frame));
+	for (uint64_t m = frames_taken(S); m; m &= m - 1)
+		h = sim_hash(h, S->frame[__builtin_ctzll(m)], RT_PAGE);
 	return h;
 }
 
