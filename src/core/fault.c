@@ -126,7 +126,10 @@ static unsigned finish_fault(struct fault *f, struct folio *folio)
 	}
 	if (folio_test(folio, FOLIO_BOUNCED)) {
 		int err = *pte || private ? -EEXIST
-					  : pgtable_copy(mm, f->table, f->addr, folio, true);
+					  : pgtable_copy(mm, f->table, f->addr, folio,
+							 folio->bounced, true);
+		if (!err)
+			filemap_unbounce(mm, folio);
 		fresh = err == 0;
 		if (err == -EEXIST)
 			err = filemap_settle(f->vma->mapping, folio);
@@ -253,6 +256,14 @@ static unsigned map_pages(struct fault *f)
 
 /* --- waiting for a folio --------------------------------------------------- */
 
+/* Needs: the folio locked; unlocks it. */
+static void unlock_settled(struct mm *mm, struct folio *folio)
+{
+	if (folio->mapping && filemap_settle(folio->mapping, folio) != 0)
+		filemap_del(folio->mapping, folio);
+	folio_unlock(mm, folio);
+}
+
 /*
  * Keep a reference to the folio that this fault has waited for until it is mapped, or
  * the fault has ended otherwise: reclaim takes no folio that somebody refers to, so
@@ -263,8 +274,13 @@ static void keep_wanted(struct fault *f, struct folio *folio)
 {
 	if (f->wanted == folio)
 		return;
+	/* The caller may have the new one locked: do not wait for the old. */
+	if (f->wanted && folio_test(f->wanted, FOLIO_BOUNCED) && folio_trylock(f->wanted))
+		unlock_settled(f->mm, f->wanted);
 	if (f->wanted)
 		folio_put(f->mm, f->wanted);
+	else
+		rt_count_u64(&f->mm->inflight, 1);
 	folio_get(folio);
 	f->wanted = folio;
 	f->wanted_came = folio_test(folio, FOLIO_UPTODATE);
@@ -280,10 +296,9 @@ static void put_wanted(struct fault *f)
 	if (folio_test(folio, FOLIO_BOUNCED)) {
 		COVER(wanted_not_mapped);
 		folio_lock(f->mm, folio, false);
-		if (folio->mapping && filemap_settle(folio->mapping, folio) != 0)
-			filemap_del(folio->mapping, folio);
-		folio_unlock(f->mm, folio);
+		unlock_settled(f->mm, folio);
 	}
+	rt_count_u64(&f->mm->inflight, -1ull);
 	folio_put(f->mm, folio);
 	f->wanted = NULL;
 }
@@ -469,7 +484,8 @@ static unsigned filemap_fault(struct fault *f, const struct ra_plan *plan, struc
 			return result;
 		}
 		/* Locked now: is it still the one we looked up? */
-		if (folio->mapping != m) {
+		if (folio->mapping != m || f->index < folio->index ||
+		    f->index >= folio->index + folio_pages(folio)) {
 			COVER(filemap_fault_lost);
 			folio_unlock(mm, folio);
 			folio_put(mm, folio);
@@ -520,6 +536,25 @@ static bool is_own(struct fault *f)
 	return own;
 }
 
+/* Fill, map and make dirty in one; dirty first: from the moment it is mapped another thread
+ * may store to it without a fault, and msync. Needs: f->table's lock, the entry none. */
+static int copy_in_dirty(struct fault *f, struct folio *folio)
+{
+	struct mm *mm = f->mm;
+	void *buf = filemap_take_bounced(folio);
+
+	folio_mark_dirty(mm, folio, f->index);
+	int err = pgtable_copy(mm, f->table, f->addr, folio, buf, false);
+	if (err) {
+		writeback_forget(folio);
+		filemap_give_bounced(folio, buf);
+		return err;
+	}
+	bounce_put(&mm->bounce, buf, 1);
+	f->copied_in = true;
+	return 0;
+}
+
 /* A page that is written must have its content in the object, and be mapped there if it
  * comes with its first mapping: dirty and BOUNCED do not go together. */
 static int settle_for_write(struct fault *f, struct folio *folio)
@@ -530,11 +565,7 @@ static int settle_for_write(struct fault *f, struct folio *folio)
 	if (!f->vma->private) {
 		rt_lock(&f->table->lock);
 		if (f->table->pte[pte_slot(f->addr)] == 0)
-			err = pgtable_copy(f->mm, f->table, f->addr, folio, false);
-		if (!err) {
-			folio_mark_dirty(f->mm, folio, f->index);
-			f->copied_in = true;
-		}
+			err = copy_in_dirty(f, folio);
 		rt_unlock(&f->table->lock);
 	}
 	return err ? filemap_settle(f->vma->mapping, folio) : 0;
@@ -682,7 +713,10 @@ static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
 	if (result & FAULT_RECLAIM) {
 		uint64_t from = rt_now_ns();
 		reclaim_reserve_grow(mm);
+		/* What we want ourselves does not come free while we wait. */
+		rt_count_u64(&mm->inflight, f->wanted ? -1ull : 0);
 		bool freed = reclaim_direct(mm, 1);
+		rt_count_u64(&mm->inflight, f->wanted ? 1 : 0);
 		stat_inc(mm, stalls);
 		stat_add(mm, stall_ns, rt_now_ns() - from);
 		if (!freed || ++*stalls > CONFIG_STALLS_MAX) {

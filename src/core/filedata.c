@@ -134,7 +134,7 @@ int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 	int64_t put = src->put(src->arg, off, len);
 	if (put > 0) {
 		void *buf = bounce_get_page(&mm->bounce);
-		mapping_extend(m);
+		mapping_extend(m, off + (uint64_t)put);
 		for (unsigned i = 0; i < held.n; i++)
 			patch_folio(m, held.folio[i], off, (uint64_t)put, src, buf);
 		patch_latecomers(m, off, (uint64_t)put, src, &held, buf);

@@ -155,6 +155,23 @@ void filemap_unbounce(struct mm *mm, struct folio *f)
 	f->dirty_map = 0;
 }
 
+void *filemap_take_bounced(struct folio *f)
+{
+	void *buf = f->bounced;
+
+	ASSERT(folio_test(f, FOLIO_BOUNCED));
+	folio_clear(f, FOLIO_BOUNCED);
+	f->dirty_map = 0;
+	return buf;
+}
+
+void filemap_give_bounced(struct folio *f, void *buf)
+{
+	ASSERT(!folio_test(f, FOLIO_DIRTY));
+	f->bounced = buf;
+	folio_set(f, FOLIO_BOUNCED);
+}
+
 int filemap_settle(struct mapping *m, struct folio *f)
 {
 	ASSERT(folio_test(f, FOLIO_LOCKED));

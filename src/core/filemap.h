@@ -52,6 +52,11 @@ void filemap_del(struct mapping *m, struct folio *f);
  * gone before the entry is. */
 void filemap_forget(struct mapping *m, struct folio *f, bool remember);
 
+/* filemap_take_bounced - the buffer is the caller's, who puts it into the object, or gives
+ * it back. Needs: f locked and BOUNCED, and stays locked until then. */
+void *filemap_take_bounced(struct folio *f);
+void filemap_give_bounced(struct folio *f, void *buf);
+
 /* filemap_unmap - unmap pages [index, end) in every view. Returns the pages. */
 uint64_t filemap_unmap(struct mapping *m, uint64_t index, uint64_t end, bool reclaim);
 /* filemap_mkclean - the same with pgtable_mkclean(). */

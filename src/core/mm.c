@@ -139,11 +139,12 @@ static int open_memory(struct mm *mm, uint64_t budget)
 {
 	slab_init(&mm->folios, mm, sizeof(struct folio), CONFIG_SLAB_BYTES);
 	slab_init(&mm->nodes, mm, sizeof(struct radix_node), CONFIG_SLAB_BYTES);
+	slab_init(&mm->table_nodes, mm, sizeof(struct radix_node), CONFIG_SLAB_BYTES / 4);
 	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 2 * CONFIG_SLAB_BYTES);
 	slab_init(&mm->vmas, mm, sizeof(struct vma), CONFIG_SLAB_BYTES);
 	mm->nodes.beside_bytes = CONFIG_HW_NODE_BYTES;
 	mm->tables_slab.beside_bytes = CONFIG_HW_TABLE_BYTES;
-	radix_init(&mm->tables, &mm->nodes);
+	radix_init(&mm->tables, &mm->table_nodes);
 	rt_lock_init(&mm->tables_lock);
 	waitq_init(&mm->waitq);
 
@@ -175,6 +176,7 @@ static void free_memory(struct mm *mm)
 	}
 	slab_fini(&mm->vmas);
 	slab_fini(&mm->tables_slab);
+	slab_fini(&mm->table_nodes);
 	slab_fini(&mm->nodes);
 	slab_fini(&mm->folios);
 }

@@ -92,13 +92,16 @@ struct mm {
 	rt_u64 writeback;       /* (a) pages */
 	rt_u64 pinned;          /* (a) pages */
 	rt_u64 reserve;         /* (a) bytes, see reclaim_low() */
+	rt_u64 inflight;        /* (a) folios that are being read, or that a fault waits for */
 	rt_u64 write_failed_ns; /* (a) when a write last failed; 0: one succeeded since */
 
 	enum retry_policy retry; /* (c) */
 	uint64_t ahead_max;      /* (c) pages of readahead under way per stream, 0: none */
 	unsigned dirty_percent;  /* (c) of the budget, above which writers wait */
 
-	struct slab folios, nodes, tables_slab, vmas;
+	/* Two kinds of nodes: who stands in one that is used again finds what he looked for,
+	 * a folio or a table, of another place: and tells by its key. */
+	struct slab folios, nodes, table_nodes, tables_slab, vmas;
 	struct radix tables; /* (T) to write; see pgtable.h */
 	struct rt_lock tables_lock;
 	struct waitq waitq;

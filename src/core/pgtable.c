@@ -11,10 +11,14 @@
 
 struct ptable *ptable_lookup(struct mm *mm, uint64_t addr)
 {
-	return radix_lookup(&mm->tables, addr >> TABLE_SHIFT);
+	struct ptable *t = radix_lookup(&mm->tables, addr >> TABLE_SHIFT);
+
+	/* From a leaf that was freed and used again under us comes another's table: then
+	 * there was none for us, at that moment. */
+	return t && rt_load_u64(&t->key, RT_ACQUIRE) == addr >> TABLE_SHIFT ? t : NULL;
 }
 
-static struct ptable *ptable_new(struct mm *mm)
+static struct ptable *ptable_new(struct mm *mm, uint64_t key)
 {
 	struct ptable *t = slab_alloc(&mm->tables_slab);
 
@@ -23,6 +27,7 @@ static struct ptable *ptable_new(struct mm *mm)
 	rt_note_live(t, sizeof(*t));
 	rt_lock_init(&t->lock);
 	rt_note_class(&t->lock, "table lock");
+	rt_store_u64(&t->key, key, RT_RELAXED); /* the tree publishes it */
 	t->present = 0;
 	for (unsigned i = 0; i < PTES; i++)
 		t->pte[i] = 0;
@@ -35,7 +40,7 @@ struct ptable *ptable_get(struct mm *mm, uint64_t addr)
 
 	if (t)
 		return t;
-	fresh = ptable_new(mm);
+	fresh = ptable_new(mm, addr >> TABLE_SHIFT);
 	if (!fresh)
 		return NULL;
 	rt_lock(&mm->tables_lock);
@@ -221,17 +226,17 @@ int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, struct map_i
 	return (int64_t)at;
 }
 
-int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp)
+int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, const void *buf,
+		 bool wp)
 {
 	pte_t *pte = &t->pte[pte_slot(addr)];
 	struct map_item item = { f, 1, 0 };
 
 	rt_lock_assert(&t->lock);
 	ASSERT(*pte == 0);
-	int err = rt_mmu_copy(&mm->mmu, addr, f->bounced, wp);
+	int err = rt_mmu_copy(&mm->mmu, addr, buf, wp);
 	if (err)
 		return err;
-	filemap_unbounce(mm, f);
 	enter_items(mm, pte, &item, 0, 1, wp);
 	t->present++;
 	return 0;

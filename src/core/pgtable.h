@@ -36,6 +36,7 @@
 typedef uint64_t pte_t;
 
 struct ptable {
+	rt_u64 key; /* (a) address >> TABLE_SHIFT */
 	struct rt_lock lock;
 	uint32_t present; /* (lock) entries that are not none */
 	pte_t pte[PTES];  /* (lock) */
@@ -79,10 +80,11 @@ struct map_item {
 int64_t pgtable_map(struct mm *mm, struct ptable *t, uint64_t addr, struct map_item *items,
 		    unsigned n, bool wp, uint64_t *fresh);
 
-/* pgtable_copy - fill and map the page of f from its bounce buffer. wp false: the caller
- * marks f dirty before it drops the table's lock. 0, or -errno as rt_mmu_copy().
- * Needs: f locked and BOUNCED, the entry none, a shared view, the table's lock. */
-int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, bool wp);
+/* pgtable_copy - fill and map the page of f from buf, its bounce buffer. wp false: f is
+ * dirty already. 0, or -errno as rt_mmu_copy().
+ * Needs: f locked, the entry none, a shared view, the table's lock. */
+int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f, const void *buf,
+		 bool wp);
 
 /* pte_make_writable - lift the write protection of a present page, whose folio is
  * dirty. pte_own - make it the process's own, with the content of buf; charged by the

@@ -178,6 +178,7 @@ static void ahead_done(struct rt_io *io)
 	bounce_put(&mm->bounce, buf, pages);
 	folio_unlock(mm, f);
 	folio_put(mm, f);
+	rt_count_u64(&mm->inflight, -1ull);
 	pager_progress(mm); /* a write-out may wait for the buffer */
 }
 
@@ -207,6 +208,7 @@ static void ahead_start(struct mapping *m, struct folio *f, void *buf, struct rt
 		.pages = folio_pages(f) + 1,
 	};
 	stat_inc(m->mm, reads_ahead);
+	rt_count_u64(&m->mm->inflight, 1);
 	rt_note_dropped(f); /* the lock is the request's from here on */
 	rt_ioq_submit(&m->mm->ioq, &r->io, false);
 }

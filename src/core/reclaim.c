@@ -401,8 +401,7 @@ static uint64_t take_window(struct mm *mm, const struct folio *f)
 	uint64_t at = f->index & ~(uint64_t)(PTES - 1), end = at + PTES, key, n = 0;
 	void *value;
 
-	if (folio_order(f) > 0 ||
-	    (window_age(mm, f) < cold_pages(mm) / 2 && !window_is_sparse(f)))
+	if (folio_order(f) > 0 || (window_age(mm, f) < cold_pages(mm) / 2 && !window_is_sparse(f)))
 		return 0;
 	for (; s->evicts < CONFIG_RECLAIM_BATCH &&
 	       radix_gang(&m->folios, at, end, &value, &key, 1) > 0;
@@ -507,8 +506,9 @@ static bool wait_for_memory(struct mm *mm, uint32_t seq, unsigned *waits)
 {
 	bool writing = rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0;
 	bool dirty = rt_load_u64(&mm->dirty, RT_ACQUIRE) > 0;
+	bool reading = rt_load_u64(&mm->inflight, RT_ACQUIRE) > 0;
 
-	if (!writing && (!dirty || writeback_failing(mm)))
+	if (!writing && !reading && (!dirty || writeback_failing(mm)))
 		return false;
 	if (*waits > RECLAIM_WAITS)
 		return false;

@@ -47,6 +47,8 @@ static void truncate_folio(struct mapping *m, struct folio *f, uint64_t size)
 		filemap_unmap(m, pages_of(size), f->index + folio_pages(f), false);
 		if (filemap_settle(m, f) == 0)
 			zero_tail(m, f, size);
+		else
+			filemap_del(m, f); /* never mapped: the next fault reads it, and its end */
 	}
 out:
 	folio_unlock(mm, f);
@@ -60,10 +62,10 @@ void mapping_set_size(struct mapping *m, uint64_t size)
 
 	if (size == old)
 		return;
-	if (size > old && rt_object_grow(&m->object, pages_of(size)) != 0)
-		return; /* no room for the pages: the next look tries again */
 	if (size > old)
 		mapping_zero_tail(m);
+	if (size > old && rt_object_grow(&m->object, pages_of(size)) != 0)
+		return; /* no room for the pages: the next look tries again */
 	set_i_size(m, size);
 	if (size > old)
 		return;
@@ -86,19 +88,30 @@ void mapping_zero_tail(struct mapping *m)
 	if (!f)
 		return;
 	folio_lock(m->mm, f, false);
-	if (f->mapping == m && folio_test(f, FOLIO_UPTODATE) && filemap_settle(m, f) == 0)
-		zero_tail(m, f, size);
+	if (f->mapping == m && folio_test(f, FOLIO_UPTODATE)) {
+		if (filemap_settle(m, f) == 0)
+			zero_tail(m, f, size);
+		else
+			filemap_del(m, f);
+	}
 	folio_unlock(m->mm, f);
 	folio_put(m->mm, f);
 }
 
-void mapping_extend(struct mapping *m)
+void mapping_extend(struct mapping *m, uint64_t at_least)
 {
 	int64_t size = m->store->ops->size(m->store);
 
-	if (size > 0 && (uint64_t)size > rt_load_u64(&m->size, RT_ACQUIRE) &&
-	    rt_object_grow(&m->object, pages_of((uint64_t)size)) == 0)
-		set_i_size(m, (uint64_t)size);
+	if (size < (int64_t)at_least)
+		size = (int64_t)at_least; /* the store cannot say: but so much was written */
+	uint64_t old = rt_load_u64(&m->size, RT_ACQUIRE), last = pages_of(old) * RT_PAGE;
+	if ((uint64_t)size <= old)
+		return;
+	/* Without room, to the end of the last page: what was just written there counts, and
+	 * is not zeroed by who finds the file grown. */
+	if ((uint64_t)size > last && rt_object_grow(&m->object, pages_of((uint64_t)size)) != 0)
+		size = (int64_t)last;
+	set_i_size(m, (uint64_t)size);
 }
 
 /* Needs: m->size_lock. */

@@ -19,8 +19,8 @@ void mapping_set_size(struct mapping *m, uint64_t size);
 /* mapping_zero_tail - what was stored past the end in the last page goes: the file is
  * about to grow, and those bytes read zero. Needs: as mapping_set_size(). */
 void mapping_zero_tail(struct mapping *m);
-/* mapping_extend - a new, larger size; the caller has zeroed the tail. */
-void mapping_extend(struct mapping *m);
+/* mapping_extend - the caller has zeroed the tail, and written up to at_least. */
+void mapping_extend(struct mapping *m, uint64_t at_least);
 /* mapping_refresh_size - look at the store: it may have grown. Never shrinks: the caller
  * may be inside a fault. Sleeps. Needs: no folio lock. */
 void mapping_refresh_size(struct mapping *m);

@@ -147,14 +147,16 @@ static void run_done(struct rt_io *io)
 		err = rest < 0 ? (int)-rest : rest != (int64_t)w->want ? ENOSPC : 0;
 	}
 	stat_inc(mm, writes);
+	/* Dirty again first, then said: an msync that comes in between either takes them, or
+	 * is told. */
+	for (uint32_t i = 0; i < w->folios; i++)
+		folio_written(mm, w->folio[i], err);
 	if (err) {
 		note_error(m, err);
 	} else if (w->want > 0) { /* an empty run, of folios that could not be fetched, is none */
 		stat_add(mm, write_bytes, w->want);
 		note_success(m);
 	}
-	for (uint32_t i = 0; i < w->folios; i++)
-		folio_written(mm, w->folio[i], err);
 	uint32_t epoch = w->epoch;
 	bounce_put(&mm->bounce, io->buf, w->pages);
 	/* The last touch of m: it may be freed once no write is under way. */
@@ -292,12 +294,11 @@ static void write_large(struct write_out *o, struct folio *f, uint64_t first, ui
 			stat_add(mm, write_bytes, want);
 	}
 	bounce_put(&mm->bounce, buf, most + 1);
-	if (err)
-		note_error(m, err);
-	rt_count_u64(&mm->writeback, folio_pages(f));
 	folio_set(f, FOLIO_WRITEBACK);
 	folio_get(f);
 	folio_written(mm, f, err);
+	if (err)
+		note_error(m, err);
 }
 
 static void requeue(struct mapping *m, struct folio *f)
@@ -315,6 +316,8 @@ static void write_begin(struct write_out *o, struct folio *f)
 
 	bool clean = filemap_mkclean(m, f->index, f->index + folio_pages(f));
 	dirty_span(f, &first, &end);
+	/* First, so that who waits for memory sees it in one count or the other. */
+	rt_count_u64(&mm->writeback, folio_pages(f));
 	/* A pinned page is still writable, for a system call: it goes now, and again. (What
 	 * counts is what mkclean met: the pin may be gone by now, and the page is writable.) */
 	if (!clean) {
@@ -338,12 +341,11 @@ static void write_begin(struct write_out *o, struct folio *f)
 	struct write_run *w = o->run;
 	char *to = (char *)w->io.buf + w->io.len;
 	int err = rt_object_fetch(&m->object, page, to, n);
-	rt_count_u64(&mm->writeback, folio_pages(f));
 	folio_set(f, FOLIO_WRITEBACK);
 	folio_get(f);
 	if (err) {
-		note_error(m, -err);
 		folio_written(mm, f, -err);
+		note_error(m, -err);
 		return;
 	}
 	w->folio[w->folios++] = f;
