@@ -6,7 +6,7 @@
 #include "check/program.h"
 #include "check/scenario.h"
 
-#define PROGRAMS_MAX 200
+#define PROGRAMS_MAX 400
 
 static const struct program *all[PROGRAMS_MAX];
 

@@ -12,12 +12,13 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_STEPS 200000
+#define MAX_STEPS  200000
 #define SEEN_SHIFT 27 /* at most 1 GiB of states */
-#define WARM_RUNS 64 /* of a walk, before a bounded search: to learn what is shared */
+#define WARM_RUNS  64 /* of a walk, before a bounded search: to learn what is shared */
 
-const char *const strategy_name[] = { "bounded", "sleep", "states", "walk",
-				      "pct",     "sweep", "replay" };
+const char *const strategy_name[] = {
+	"bounded", "sleep", "states", "walk", "pct", "sweep", "replay"
+};
 
 /* States that a bounded search has been in, with the budget it had left there: what can
  * come from there was, or will be, seen. A set of hashes; full, it takes no more. */
@@ -215,8 +216,8 @@ static int bounded_pick(struct explorer *x, uint32_t enabled, int cur, bool must
 
 	if (x->at == x->nodes && been_here(x, cur, must, enabled))
 		return -1;
-	struct node *n = step(x, cur, ENTRY_SWITCH,
-			      must || x->used_K < x->l->K ? others : 0, (unsigned)usual, must);
+	struct node *n = step(x, cur, ENTRY_SWITCH, must || x->used_K < x->l->K ? others : 0,
+			      (unsigned)usual, must);
 
 	if (!n)
 		return -1;
@@ -332,8 +333,7 @@ static unsigned sweep_choose(struct explorer *x, enum sim_choice kind)
 	if (kind == SIM_VALUE)
 		return 0;
 	x->calls++;
-	return x->calls == x->fail_at ||
-	       (x->for_good && kind == SIM_FAIL && x->calls > x->fail_at);
+	return x->calls == x->fail_at || (x->for_good && kind == SIM_FAIL && x->calls > x->fail_at);
 }
 
 /* --- the hooks ---------------------------------------------------------------------------- */
@@ -386,7 +386,8 @@ static unsigned on_choose(void *p, enum sim_choice kind, unsigned n)
 	return got;
 }
 
-/* --- runs -------------------------------------------------------------------------------------- */
+/* --- runs --------------------------------------------------------------------------------------
+ */
 
 enum sim_status program_run(const struct program *p)
 {

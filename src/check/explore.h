@@ -35,29 +35,29 @@ extern const char *const strategy_name[];
 #define STEPS_MAX 200000 /* of a run: more is no progress. The same in a replay */
 
 struct limits {
-	uint64_t runs;    /* at most; 0: no limit */
+	uint64_t runs;     /* at most; 0: no limit */
 	uint64_t until_ns; /* CLOCK_MONOTONIC, 0: no limit */
-	unsigned K, F;    /* bounded; F is also how many failures a walk may make */
-	unsigned depth;   /* pct */
+	unsigned K, F;     /* bounded; F is also how many failures a walk may make */
+	unsigned depth;    /* pct */
 	uint64_t seed;
 	uint32_t max_steps; /* 0: the default */
 };
 
 enum verdict {
-	VERDICT_DONE,   /* all there is to see was seen (bounded, sleep, states, sweep) */
-	VERDICT_LIMIT,  /* a limit came first */
-	VERDICT_FOUND,  /* a failure: result.found */
-	VERDICT_BUILD,  /* the program could not be built: E.story */
+	VERDICT_DONE,  /* all there is to see was seen (bounded, sleep, states, sweep) */
+	VERDICT_LIMIT, /* a limit came first */
+	VERDICT_FOUND, /* a failure: result.found */
+	VERDICT_BUILD, /* the program could not be built: E.story */
 };
 
 struct result {
-	uint64_t runs;     /* schedules tried */
-	uint64_t complete; /* that came to their end */
-	uint64_t steps;    /* points passed, in all */
-	uint64_t outcomes; /* sleep, states: distinct (memory, observations) */
+	uint64_t runs;          /* schedules tried */
+	uint64_t complete;      /* that came to their end */
+	uint64_t steps;         /* points passed, in all */
+	uint64_t outcomes;      /* sleep, states: distinct (memory, observations) */
 	uint64_t outcomes_hash; /* of the set of them: independent of order */
 	uint64_t states;
-	unsigned longest;  /* points of the longest run */
+	unsigned longest; /* points of the longest run */
 	struct schedule found;
 	char invariant[16];
 	char story[2048];

@@ -12,6 +12,7 @@
 #include "check/world.h"
 #include "core/filemap.h"
 #include "core/pgtable.h"
+#include "core/stats.h"
 #include "store/store.h"
 
 #define FOLIOS 96
@@ -106,7 +107,8 @@ static void collect_folios(const struct mapping *m)
 	void *value;
 	uint64_t key, pages = 0;
 
-	for (uint64_t at = 0; radix_gang(&m->folios, at, SIM_OBJECT_PAGES * 4, &value, &key, 1) > 0;) {
+	for (uint64_t at = 0;
+	     radix_gang(&m->folios, at, SIM_OBJECT_PAGES * 4, &value, &key, 1) > 0;) {
 		struct folio *f = value;
 		REQUIRE(key >= f->index && key < f->index + folio_pages(f), "REF",
 			"page %llu leads to the folio of page %llu", (ull)key, (ull)f->index);
@@ -217,6 +219,18 @@ static void check_counters(void)
 {
 	struct mm *mm = &W->mm;
 
+	REQUIRE(seen.bounced == 0, "LEAK", "%llu pages keep their buffer", (ull)seen.bounced);
+	REQUIRE(mm->retry != RETRY_P0_MMAP || mm->stats[0].retries_vma.v == 0, "FLAG",
+		"a retry under the VMA lock, under P0");
+	struct list_node *pos;
+	list_for_each(pos, &mm->mappings)
+	{
+		struct mapping *m = list_entry(pos, struct mapping, by_mm);
+		const struct sim_file *sf = &S->file[file_of(m)];
+		REQUIRE(W->outside || S->failures || m->size.v == sf->size, "SIZE",
+			"a mapping is %llu bytes long, its file %llu", (ull)m->size.v,
+			(ull)sf->size);
+	}
 	REQUIRE(mm->cached.v == seen.cached, "COUNT", "%llu pages cached, counted %llu",
 		(ull)seen.cached, (ull)mm->cached.v);
 	REQUIRE(mm->mapped.v == seen.present, "COUNT", "%llu pages mapped, counted %llu",
@@ -268,8 +282,7 @@ bool oracle_quiescent(void)
 	broken = false;
 	seen.n = 0;
 	seen.present = seen.own = seen.dirty = seen.cached = seen.bounced = seen.pinned = 0;
-	list_for_each(pos, &W->mm.mappings)
-		collect_folios(list_entry(pos, struct mapping, by_mm));
+	list_for_each(pos, &W->mm.mappings) collect_folios(list_entry(pos, struct mapping, by_mm));
 	walk_tables();
 	for (unsigned i = 0; i < seen.n && !broken; i++)
 		if (seen.folio[i]->mapping)
@@ -279,7 +292,8 @@ bool oracle_quiescent(void)
 	return !broken;
 }
 
-/* --- as it happens ------------------------------------------------------------------------------ */
+/* --- as it happens ------------------------------------------------------------------------------
+ */
 
 static struct mapping *mapping_of(unsigned object)
 {
@@ -338,7 +352,8 @@ void oracle_on_drop(unsigned object, uint64_t index, uint64_t n)
 		if (!f)
 			continue;
 		if (!(f->state.v & FOLIO_LOCKED))
-			sim_fail("UPT", "%s drops the memory of page %llu, whose folio is not locked",
+			sim_fail("UPT",
+				 "%s drops the memory of page %llu, whose folio is not locked",
 				 S->t[S->cur].name, (ull)p);
 		if (f->mapped.v > 0)
 			sim_fail("UPT", "%s drops the memory of page %llu, which is mapped",

@@ -33,21 +33,21 @@
 #define SCENARIO_NAME    16
 
 enum op_kind {
-	OP_READ,      /* region page [word]: a load; compared with the shadow */
-	OP_WRITE,     /* region page [word]: a store of a new token */
-	OP_NOWAIT,    /* region page: a fault that may not wait (populate's first pass) */
-	OP_POPULATE,  /* region page pages r|rw */
-	OP_MAP,       /* region: map it as declared, at its old address if it had one; region
-			 as=FILE [page]: another file's pages at that address. Both: op's
-			 file and page say what is to be mapped; has_range: by as= */
-	OP_UNMAP,     /* region [page pages] */
-	OP_PROTECT,   /* region [page pages] none|r|rw */
-	OP_ADVISE,    /* region [page pages] normal|random|sequential|willneed|dontneed|cold|pageout */
-	OP_SYNC,      /* region [page pages]: msync(MS_SYNC); what it promises is checked */
-	OP_ASYNC,     /* ... MS_ASYNC */
-	OP_REMAP,     /* region pages [move]: mremap to that many pages */
-	OP_PIN,       /* region page pages r|rw */
-	OP_UNPIN,     /* region page pages */
+	OP_READ,     /* region page [word]: a load; compared with the shadow */
+	OP_WRITE,    /* region page [word]: a store of a new token */
+	OP_NOWAIT,   /* region page: a fault that may not wait (populate's first pass) */
+	OP_POPULATE, /* region page pages r|rw */
+	OP_MAP,      /* region: map it as declared, at its old address if it had one; region
+			as=FILE [page]: another file's pages at that address. Both: op's
+			file and page say what is to be mapped; has_range: by as= */
+	OP_UNMAP,    /* region [page pages] */
+	OP_PROTECT,  /* region [page pages] none|r|rw */
+	OP_ADVISE, /* region [page pages] normal|random|sequential|willneed|dontneed|cold|pageout */
+	OP_SYNC,   /* region [page pages]: msync(MS_SYNC); what it promises is checked */
+	OP_ASYNC,  /* ... MS_ASYNC */
+	OP_REMAP,  /* region pages [move]: mremap to that many pages */
+	OP_PIN,    /* region page pages r|rw */
+	OP_UNPIN,  /* region page pages */
 	OP_RESIDENT,  /* region */
 	OP_TRUNCATE,  /* file pages: ftruncate by this process; in op's page and half */
 	OP_OUTSIDE,   /* file pages: by another process, which nobody tells us of */
@@ -77,12 +77,12 @@ struct scenario_op {
 	uint8_t kind; /* enum op_kind */
 	uint8_t region, file, thread;
 	uint8_t word;
-	uint8_t how;      /* rights (RT_READ|RT_WRITE), enum scenario_advice, enum scenario_fail */
-	bool has_range;   /* page, pages were given */
+	uint8_t how;    /* rights (RT_READ|RT_WRITE), enum scenario_advice, enum scenario_fail */
+	bool has_range; /* page, pages were given */
 	bool move;
 	int page, pages, half; /* half: OP_TRUNCATE, OP_OUTSIDE: and half a page more */
-	uint8_t expect;   /* enum op_result, or-ed; what may come */
-	int line;         /* of the text */
+	uint8_t expect;        /* enum op_result, or-ed; what may come */
+	int line;              /* of the text */
 };
 
 enum scenario_advice {

@@ -24,7 +24,7 @@ struct entry {
 	uint8_t thread; /* SIM_THREADS: the driver (the first pick of a run) */
 	uint8_t kind;   /* enum entry_kind */
 	uint8_t choice;
-	bool preempts;  /* a switch that was not forced */
+	bool preempts; /* a switch that was not forced */
 };
 
 struct schedule {

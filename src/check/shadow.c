@@ -59,8 +59,8 @@ void shadow_reset(void)
 			for (unsigned w = 0; w < SIM_WORDS; w++) {
 				struct cell *c = cell_of(f, p, w);
 				set(c, sim_file_word(f, (uint64_t)p, w));
-				c->beyond = (uint64_t)p * RT_PAGE + w * SIM_SECTOR >=
-					    S->file[f].size;
+				c->beyond =
+					(uint64_t)p * RT_PAGE + w * SIM_SECTOR >= S->file[f].size;
 			}
 }
 
@@ -71,7 +71,7 @@ static _Noreturn void wrong(const struct cell *c, unsigned file, int page, unsig
 		 S->t[S->cur].name, (unsigned long long)value, word, page,
 		 W->scenario->file[file].name, (unsigned long long)c->value[0],
 		 value == 0xdeaddeaddeaddeadull ? " (a frame that was freed)"
-		 : c->values > 1		? " or another"
+		 : c->values > 1                ? " or another"
 						: "");
 }
 
@@ -152,6 +152,7 @@ void shadow_stored(const struct place *p, uint64_t value)
 		W->unsure[p->region][p->own_page] = W->droppers[p->region][p->own_page] > 0;
 		return;
 	}
+	c->quiet = false;
 	if (c->writers)
 		allow(c, value); /* which of them came last is not known yet */
 	else
@@ -182,9 +183,11 @@ void shadow_write_begin(unsigned file, int page, unsigned word, uint64_t token)
 
 	struct cell *c = cell_of(file, page, word);
 
+	c->quiet = false;
 	c->writers++;
 	allow(c, token);
-	note_order(file, page, word, token); /* it may be there from now on, and is when the call ends */
+	note_order(file, page, word,
+		   token); /* it may be there from now on, and is when the call ends */
 }
 
 void shadow_write_end(unsigned file, int page, unsigned word, uint64_t token, bool done)
@@ -213,6 +216,7 @@ void shadow_size_begin(unsigned file, uint64_t size, uint64_t old)
 		struct cell *c = cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS);
 		if (at * SIM_SECTOR < low)
 			continue;
+		c->quiet = c->writers == 0;
 		c->writers++;
 		allow(c, 0);
 	}
@@ -230,8 +234,10 @@ void shadow_size_end(unsigned file, uint64_t size, uint64_t old)
 			continue;
 		c->writers--;
 		c->beyond = at * SIM_SECTOR >= size;
-		/* Whole pages are gone, whatever was stored meanwhile. */
-		if (c->writers == 0 && at / SIM_WORDS * RT_PAGE >= low && size < old)
+		/* Whole pages are gone, whatever was stored meanwhile; so is the rest of the last
+		 * one, unless somebody did. */
+		if (c->writers == 0 &&
+		    ((at / SIM_WORDS * RT_PAGE >= low && size < old) || c->quiet))
 			set(c, 0);
 	}
 }

@@ -27,9 +27,9 @@
 #include "rt/sim/fiber.h"
 #include "store/file.h"
 
-#define OPEN_BUDGET   (40ull << 10) /* while it is built: sizes the buffers */
-#define PLENTY        64	    /* frames, if the scenario does not say */
-#define ACCESS_TRIES  200	    /* faults that one access may take */
+#define OPEN_BUDGET  (40ull << 10) /* while it is built: sizes the buffers */
+#define PLENTY       64            /* frames, if the scenario does not say */
+#define ACCESS_TRIES 200           /* faults that one access may take */
 
 struct world *W;
 
@@ -106,8 +106,7 @@ static void touched(void *arg, uint64_t value)
 		return;
 	int file = oracle_file_of(object);
 	if (file < 0)
-		sim_fail("STALE", "%s reaches memory of a mapping that is gone",
-			 S->t[S->cur].name);
+		sim_fail("STALE", "%s reaches memory of a mapping that is gone", S->t[S->cur].name);
 	p.file = (unsigned)file;
 	p.page = (int)index;
 	if (W->scenario->region[t->region].private)
@@ -136,6 +135,10 @@ static unsigned touch_page(struct touch *t, uint64_t *value)
 		case SIM_ACCESS_SEGV:
 			return RESULT_SEGV;
 		case SIM_ACCESS_FAULT:
+			if (!W->pins_gone && (W->pins[t->region][t->page][1] ||
+					      (!t->write && W->pins[t->region][t->page][0])))
+				sim_fail("PIN", "%s faults on a page that is pinned",
+					 S->t[S->cur].name);
 			break;
 		}
 		switch (mm_fault(&W->mm, addr, t->write, 0, &e)) {
@@ -320,8 +323,8 @@ static unsigned do_map(const struct scenario_op *op)
 	const struct scenario_region *r = region_of(op->region);
 	bool other = op->has_range;
 
-	return result_of(map_region(op->region, other ? op->file : r->file,
-				    other ? op->page : r->page));
+	return result_of(
+		map_region(op->region, other ? op->file : r->file, other ? op->page : r->page));
 }
 
 static unsigned do_advise(const struct scenario_op *op, uint64_t addr, uint64_t len)
@@ -356,13 +359,15 @@ static unsigned do_remap(const struct scenario_op *op)
 		/* A place that is surely free: the upper half of the space. */
 		to = SIM_VBASE + (SIM_VPAGES / 2 + 20ull * op->region) * RT_PAGE;
 	}
-	int err = mm_remap(&W->mm, old, len, (uint64_t)op->pages * RT_PAGE, op->move, op->move, &to);
+	int err =
+		mm_remap(&W->mm, old, len, (uint64_t)op->pages * RT_PAGE, op->move, op->move, &to);
 	if (!err)
 		W->addr[op->region] = to;
 	return result_of(err);
 }
 
-/* --- msync, and what it promises ------------------------------------------------------------------ */
+/* --- msync, and what it promises
+ * ------------------------------------------------------------------ */
 
 static unsigned do_sync(const struct scenario_op *op, bool wait)
 {
@@ -386,14 +391,16 @@ static unsigned do_sync(const struct scenario_op *op, bool wait)
 			/* The promised one, or a later one. */
 			if (must[p][w] && !shadow_follows(got, must[p][w]))
 				sim_fail("DURABLE",
-					 "msync returned, and a crash now loses %#llx of page %d word %u (%#llx is there)",
+					 "msync returned, and a crash now loses %#llx of page %d "
+					 "word %u (%#llx is there)",
 					 (unsigned long long)must[p][w], p, w,
 					 (unsigned long long)got);
 		}
 	return result_of(err);
 }
 
-/* --- the rest ---------------------------------------------------------------------------------------- */
+/* --- the rest
+ * ---------------------------------------------------------------------------------------- */
 
 static unsigned do_budget(const struct scenario_op *op)
 {
@@ -438,6 +445,10 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 	uint64_t addr, len;
 
 	range_of(op, &addr, &len);
+	if (op->kind == OP_UNMAP || op->kind == OP_MAP || op->kind == OP_REMAP ||
+	    op->kind == OP_TRUNCATE || op->kind == OP_OUTSIDE || op->kind == OP_PROTECT ||
+	    (op->kind == OP_ADVISE && region_of(op->region)->private))
+		W->pins_gone = true;
 	switch ((enum op_kind)op->kind) {
 	case OP_READ:
 	case OP_WRITE:
@@ -460,9 +471,21 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 		return do_sync(op, op->kind == OP_SYNC);
 	case OP_REMAP:
 		return do_remap(op);
-	case OP_PIN:
-		return result_of(mm_pin(mm, addr, len, op->how & RT_WRITE));
+	case OP_PIN: {
+		int perr = mm_pin(mm, addr, len, op->how & RT_WRITE);
+		for (int i = 0; !perr && i < (int)(len / RT_PAGE); i++)
+			W->pins[op->region][(op->has_range ? op->page : 0) + i]
+			       [!!(op->how & RT_WRITE)]++;
+		return result_of(perr);
+	}
 	case OP_UNPIN:
+		for (int i = 0; i < (int)(len / RT_PAGE); i++) {
+			uint8_t *pp = W->pins[op->region][(op->has_range ? op->page : 0) + i];
+			if (pp[1])
+				pp[1]--;
+			else if (pp[0])
+				pp[0]--;
+		}
 		mm_unpin(mm, addr, len);
 		return RESULT_OK;
 	case OP_RESIDENT:
@@ -488,6 +511,11 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 		return do_budget(op);
 	case OP_FREEZE:
 		mm_freeze(mm);
+		for (uint32_t i = 0; i < S->threads; i++)
+			for (uint32_t h = 0; (int)i != S->cur && h < S->t[i].n_held; h++)
+				if (strcmp(sim_class_of(S->t[i].held[h].lock), "vma lock") == 0)
+					sim_fail("LOCK", "%s holds a VMA lock over a fork",
+						 S->t[i].name);
 		sim_yield("forking");
 		mm_thaw(mm);
 		return RESULT_OK;
@@ -559,7 +587,8 @@ static void thread_main(void *arg)
 	}
 }
 
-/* --- build ---------------------------------------------------------------------------------------------- */
+/* --- build
+ * ---------------------------------------------------------------------------------------------- */
 
 static void set_up(void *arg)
 {
@@ -568,8 +597,8 @@ static void set_up(void *arg)
 				.ahead_max = knobs.ahead,
 				.dirty_percent = 20 };
 	unsigned frames = knobs.frames && !remaps ? knobs.frames
-			  : scenario->memory ? scenario->memory
-					     : PLENTY;
+			  : scenario->memory      ? scenario->memory
+						  : PLENTY;
 
 	(void)arg;
 	W = rt_pages_alloc(sizeof(*W));
@@ -612,7 +641,8 @@ static bool has_remaps(const struct scenario *s)
 {
 	for (unsigned i = 0; i < s->threads; i++)
 		for (unsigned k = 0; k < s->thread[i].ops; k++)
-			if (s->thread[i].op[k].kind == OP_MAP || s->thread[i].op[k].kind == OP_REMAP ||
+			if (s->thread[i].op[k].kind == OP_MAP ||
+			    s->thread[i].op[k].kind == OP_REMAP ||
 			    s->thread[i].op[k].kind == OP_UNMAP)
 				return true;
 	return false;
@@ -637,7 +667,9 @@ static bool scenario_build(const struct program *p, const struct knobs *k)
 	return true;
 }
 
-/* --- the end ----------------------------------------------------------------------------------------------- */
+/* --- the end
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static bool compare(const struct scenario_expect *e, uint64_t got)
 {
@@ -700,7 +732,8 @@ static bool check_device(void)
 				if (shadow_allows(f, p, w, got))
 					continue;
 				check_broken("DATA",
-					     "all was written back, and the file %s has %#llx in page %d word %u; right is %#llx",
+					     "all was written back, and the file %s has %#llx in "
+					     "page %d word %u; right is %#llx",
 					     scenario->file[f].name, (unsigned long long)got, p, w,
 					     (unsigned long long)W->cell[f][p][w].value[0]);
 				return false;

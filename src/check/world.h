@@ -28,6 +28,7 @@ struct cell {
 	uint64_t value[CELL_VALUES];
 	uint8_t values;
 	uint8_t writers; /* calls under way that change it from outside */
+	bool quiet;      /* no store since the size began to change */
 	bool any;        /* nothing is known: another process had its hands in it */
 	bool beyond;     /* in the last page, past the end: stores may or may not stay */
 };
@@ -54,6 +55,8 @@ struct world {
 	uint8_t region_file[SCENARIO_REGIONS]; /* as the last map of it said */
 	int region_page[SCENARIO_REGIONS];
 	int tid[SCENARIO_THREADS];
+	uint8_t pins[SCENARIO_REGIONS][SIM_FILE_PAGES][2]; /* r, rw */
+	bool pins_gone;
 	bool outside;     /* another process changed a file */
 	bool sizes_moved; /* some file changed its size */
 	bool bad_disk;    /* the scenario made reads or writes fail */

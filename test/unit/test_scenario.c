@@ -611,8 +611,9 @@ static void every_scenario_of_the_tree_is_one(void **state)
 			fail_msg("%s:%d: %s", e->d_name, line, why);
 		if (text[0] != '#')
 			fail_msg("%s: no comment that says what it is about", e->d_name);
-		if (s.threads < 2)
-			fail_msg("%s: nobody meets anybody", e->d_name);
+		/* One thread alone meets the pager, the device, and calls that fail. */
+		if (s.threads < 1)
+			fail_msg("%s: nothing happens", e->d_name);
 		all++;
 		tiny += s.tiny;
 		struct scenario was = s;

@@ -252,8 +252,8 @@ static void io_main(void *arg)
 			io->res = -EBADF;
 		else if (sim_fails(io->write ? "io_write" : "io_read"))
 			io->res = !io->write ? fail_read(io->buf, io->len)
-					     : fail_write((unsigned)io->file->id, io->buf,
-							  io->len, io->off, write_error());
+					     : fail_write((unsigned)io->file->id, io->buf, io->len,
+							  io->off, write_error());
 		else if (io->write)
 			io->res = do_write((unsigned)io->file->id, io->buf, io->len, io->off);
 		else

@@ -256,7 +256,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 			sim_fail("UPT", "page %llu is dropped while it is filled",
 				 (unsigned long long)(index + i));
 		machine_copy(S->frame[*slot - 1] + RT_PAGE / 2,
-		       (const char *)buf + i * RT_PAGE + RT_PAGE / 2, RT_PAGE / 2);
+			     (const char *)buf + i * RT_PAGE + RT_PAGE / 2, RT_PAGE / 2);
 	}
 	machine_seen(n);
 	return n < asked ? -ENOMEM : 0;

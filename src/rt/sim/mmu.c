@@ -222,14 +222,14 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 		if (flags & RT_VIEW_NOREPLACE && !is_free(*addr, len))
 			return -EEXIST;
 		/* A real one replaces what was there, and may fail then. */
-		if (fails && (is_free(*addr, len) || UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0))
+		if (fails &&
+		    (is_free(*addr, len) || UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0))
 			return -ENOMEM;
 		cut(*addr, len);
 	}
 	if (fails)
 		return -ENOMEM;
-	if (!(flags & RT_VIEW_FIXED) &&
-	    (!*addr || !in_space(*addr, len) || !is_free(*addr, len))) {
+	if (!(flags & RT_VIEW_FIXED) && (!*addr || !in_space(*addr, len) || !is_free(*addr, len))) {
 		*addr = find_room(len);
 		if (!*addr)
 			return -ENOMEM;
@@ -489,9 +489,8 @@ static SIM_RAW struct sim_tlb *tlb_find(struct sim_thread *t, unsigned vpage)
 	return NULL;
 }
 
-SIM_RAW enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write,
-				       uint64_t *value, void (*done)(void *arg, uint64_t value),
-				       void *arg)
+SIM_RAW enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write, uint64_t *value,
+				   void (*done)(void *arg, uint64_t value), void *arg)
 {
 	machine_point(write ? "store" : "load", MEMORY, SIM_W);
 	struct sim_thread *t = &S->t[S->cur];

@@ -42,7 +42,7 @@ static struct {
 	uint32_t mask;
 	int cur;
 	bool must;
-} asked; /* of the driver, when nothing is reduced */
+} asked;                 /* of the driver, when nothing is reduced */
 static int setup_thread; /* for which sim_quietly() waits; -1: none */
 
 /* Who has touched a word, since sim_forget(). One for each four bytes of the region. */
@@ -92,7 +92,7 @@ void sim_reset(void)
 /* --- snapshot ------------------------------------------------------------------ */
 
 static char image[SIM_END - SIM_BASE];
-static size_t image_low; /* bytes of struct sim and pages */
+static size_t image_low;  /* bytes of struct sim and pages */
 static bool machine_used; /* objects, views, frames or files were touched in this run */
 
 static size_t low_bytes(void)
@@ -155,7 +155,8 @@ static void restore_machine(const struct sim *was)
 		if (was->file[i].used)
 			machine_copy(f, &was->file[i], offsetof(struct sim_file, page) + size);
 	}
-	machine_copy(S->object, was->object, offsetof(struct sim, file) - offsetof(struct sim, object));
+	machine_copy(S->object, was->object,
+		     offsetof(struct sim, file) - offsetof(struct sim, object));
 	for (uint64_t m = frames_taken(was); m; m &= m - 1)
 		machine_copy(S->frame[__builtin_ctzll(m)], was->frame[__builtin_ctzll(m)], RT_PAGE);
 }
@@ -230,7 +231,8 @@ static inline uint64_t mix(uint64_t h, uint64_t v)
 SIM_RAW uint64_t sim_hash(uint64_t h, const void *p, size_t n)
 {
 	const uint64_t *w = p, *end = w + n / 8;
-	uint64_t a = h, b = h + 1, c = h + 2, d = h + 3; /* side by side: a multiplication takes long */
+	uint64_t a = h, b = h + 1, c = h + 2,
+		 d = h + 3; /* side by side: a multiplication takes long */
 
 	for (; end - w >= 4; w += 4) {
 		a = mix(a, w[0]);
@@ -259,8 +261,9 @@ SIM_RAW uint64_t sim_state_hash(void)
 		h = sim_hash(h, t, sizeof(*t));
 		t->relax_at = relax_at;
 		if (t->state != SIM_DONE && t->state != SIM_FREE)
-			h = sim_hash(h, t->sp,
-				     (size_t)(stack_of((int)(t - S->t)) + SIM_STACK - (char *)t->sp));
+			h = sim_hash(
+				h, t->sp,
+				(size_t)(stack_of((int)(t - S->t)) + SIM_STACK - (char *)t->sp));
 	}
 	h = mix(mix(mix(h, S->clock), S->idles), S->failures);
 	h = HASH_FROM_TO(h, page_map, failures);
@@ -357,11 +360,11 @@ static _Noreturn void deadlock(const char *invariant, const char *what)
 		const void *lock = t->in_lock ? t->obj : t->wants;
 		int holder = lock ? holder_of(lock) : -1;
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "\n  %s: %s", t->name,
-				      t->in_sync    ? "waits for readers to leave RCU"
-				      : t->relaxes  ? "spins"
-				      : t->in_lock  ? "waits for a lock"
+				      t->in_sync               ? "waits for readers to leave RCU"
+				      : t->relaxes             ? "spins"
+				      : t->in_lock             ? "waits for a lock"
 				      : t->state == SIM_ASLEEP ? "sleeps"
-								: "has nothing to do");
+							       : "has nothing to do");
 		if (lock)
 			n += (size_t)snprintf(text + n, sizeof(text) - n, " for %s",
 					      sim_name_of(lock, name, sizeof(name)));
@@ -479,8 +482,7 @@ static void reschedule(bool must)
 	} else if (!(mask & (mask - 1)) && !E.all_picks) {
 		to = __builtin_ctz(mask); /* no choice */
 	} else {
-		to = UNSEEN(E.pick(E.explorer, mask, cur,
-				   must || cur < 0 || !(mask & 1u << cur)));
+		to = UNSEEN(E.pick(E.explorer, mask, cur, must || cur < 0 || !(mask & 1u << cur)));
 		if (to < 0)
 			leave_run(SIM_PRUNED);
 	}
@@ -700,7 +702,8 @@ int sim_self(void)
 	return S->cur;
 }
 
-/* --- threads ------------------------------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------------------------------
+ */
 
 static void thread_entry(void)
 {
@@ -840,10 +843,11 @@ enum sim_status sim_run(void)
 	return E.status;
 }
 
-/* --- atomics ------------------------------------------------------------------------------------- */
+/* --- atomics -------------------------------------------------------------------------------------
+ */
 
 #define ATOMIC(name, type, value, number)                                                          \
-	SIM_RAW value rt_load_##name(const type *p, enum rt_order o)                           \
+	SIM_RAW value rt_load_##name(const type *p, enum rt_order o)                               \
 	{                                                                                          \
 		before("load", p, SIM_R);                                                          \
 		value v = p->v;                                                                    \
@@ -851,14 +855,14 @@ enum sim_status sim_run(void)
 		after(number(v));                                                                  \
 		return v;                                                                          \
 	}                                                                                          \
-	SIM_RAW void rt_store_##name(type *p, value v, enum rt_order o)                        \
+	SIM_RAW void rt_store_##name(type *p, value v, enum rt_order o)                            \
 	{                                                                                          \
 		before("store", p, SIM_W);                                                         \
 		SYNC_OUT(p, o);                                                                    \
 		p->v = v;                                                                          \
 		after(number(v));                                                                  \
 	}                                                                                          \
-	SIM_RAW bool rt_cas_##name(type *p, value expected, value v, enum rt_order o)          \
+	SIM_RAW bool rt_cas_##name(type *p, value expected, value v, enum rt_order o)              \
 	{                                                                                          \
 		before("cas", p, SIM_W);                                                           \
 		bool same = p->v == expected;                                                      \
@@ -872,7 +876,7 @@ enum sim_status sim_run(void)
 	}
 
 #define ARITH_OP(verb, name, type, value, expr)                                                    \
-	SIM_RAW value rt_##verb##_##name(type *p, value n, enum rt_order o)                    \
+	SIM_RAW value rt_##verb##_##name(type *p, value n, enum rt_order o)                        \
 	{                                                                                          \
 		before(#verb, p, SIM_W);                                                           \
 		value old = p->v;                                                                  \
@@ -912,7 +916,8 @@ SIM_RAW void rt_count_u64(rt_u64 *p, uint64_t n)
 	after(n);
 }
 
-/* --- names and the order of locks ------------------------------------------------------------------ */
+/* --- names and the order of locks
+ * ------------------------------------------------------------------ */
 
 #define CLASSES 48
 
@@ -971,8 +976,7 @@ static bool ordered(int from, int to, uint64_t *been)
 		return true;
 	*been |= 1ull << from;
 	for (int i = 1; i < CLASSES; i++)
-		if (class_before[from] & 1ull << i && !(*been & 1ull << i) &&
-		    ordered(i, to, been))
+		if (class_before[from] & 1ull << i && !(*been & 1ull << i) && ordered(i, to, been))
 			return true;
 	return false;
 }
@@ -991,7 +995,8 @@ static SIM_RAW void order_locks(struct sim_thread *t, const void *p)
 			continue;
 		if (ordered(to, from, &been)) {
 			char a[64], b[64];
-			sim_fail("ORDER", "%s takes %s with %s held; elsewhere it is the other way round",
+			sim_fail("ORDER",
+				 "%s takes %s with %s held; elsewhere it is the other way round",
 				 t->name, sim_name_of(p, a, sizeof(a)),
 				 sim_name_of(t->held[i].lock, b, sizeof(b)));
 		}
@@ -1043,7 +1048,8 @@ SIM_RAW void rt_note_dropped(const void *p)
 		 sim_name_of(p, name, sizeof(name)));
 }
 
-/* --- locks -------------------------------------------------------------------------------------------- */
+/* --- locks
+ * -------------------------------------------------------------------------------------------- */
 
 void rt_sim_lock_init(struct rt_lock *l, const char *class)
 {
@@ -1102,7 +1108,8 @@ void rt_lock_assert(struct rt_lock *l)
 		sim_fail("LOCK", "%s does not hold a lock that it needs", thread_name(S->cur));
 }
 
-/* --- sleep --------------------------------------------------------------------------------------------- */
+/* --- sleep
+ * --------------------------------------------------------------------------------------------- */
 
 SIM_RAW int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns)
 {
@@ -1213,7 +1220,9 @@ SIM_RAW void rt_relax(void)
 	S->t[S->cur].relaxes = false;
 }
 
-/* --- rcu --------------------------------------------------------------------------------------------------- */
+/* --- rcu
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 SIM_RAW void rt_rcu_read_lock(void)
 {
@@ -1255,7 +1264,8 @@ SIM_RAW void rt_rcu_synchronize(void)
 	after(0);
 }
 
-/* --- the clock, and the rest ----------------------------------------------------------------------------------- */
+/* --- the clock, and the rest
+ * ----------------------------------------------------------------------------------- */
 
 uint64_t rt_now_ns(void)
 {

@@ -26,23 +26,23 @@
 
 #include "rt/rt.h"
 
-#define SIM_BASE        0x20000000ull /* low: inside what ASan and TSan allow */
-#define SIM_THREADS     12
-#define SIM_STACK       (64u << 10)
-#define SIM_PAGES_BYTES (96u << 10)
-#define SIM_HELD        24
-#define SIM_TLB         2
-#define SIM_FRAMES      48
-#define SIM_OBJECTS     4
+#define SIM_BASE         0x20000000ull /* low: inside what ASan and TSan allow */
+#define SIM_THREADS      12
+#define SIM_STACK        (64u << 10)
+#define SIM_PAGES_BYTES  (96u << 10)
+#define SIM_HELD         24
+#define SIM_TLB          2
+#define SIM_FRAMES       48
+#define SIM_OBJECTS      4
 #define SIM_OBJECT_PAGES 32
-#define SIM_VIEWS       24
-#define SIM_VPAGES      256 /* of address space, SIM_VBASE on */
-#define SIM_VBASE       0x10000ull
-#define SIM_FILES       2
-#define SIM_FILE_PAGES  16
-#define SIM_IOS         8
-#define SIM_WORDS       2 /* of each page, that content is judged by: sectors */
-#define SIM_SECTOR      (RT_PAGE / SIM_WORDS)
+#define SIM_VIEWS        24
+#define SIM_VPAGES       256 /* of address space, SIM_VBASE on */
+#define SIM_VBASE        0x10000ull
+#define SIM_FILES        2
+#define SIM_FILE_PAGES   16
+#define SIM_IOS          8
+#define SIM_WORDS        2 /* of each page, that content is judged by: sectors */
+#define SIM_SECTOR       (RT_PAGE / SIM_WORDS)
 
 enum sim_class {
 	SIM_R,
@@ -74,13 +74,13 @@ struct sim_thread {
 	void (*fn)(void *);
 	void *arg;
 	char name[12];
-	uint8_t state;  /* enum sim_state */
-	uint8_t cls;    /* of the pending operation */
-	bool daemon;    /* the machine's or the core's own: a run ends without it */
-	bool yields;    /* at this point it sleeps in I/O: a switch is no preemption */
-	bool relaxes;   /* spins: not before somebody did something */
-	bool in_lock;   /* waits for obj, a struct rt_lock */
-	bool in_sync;   /* waits for readers */
+	uint8_t state; /* enum sim_state */
+	uint8_t cls;   /* of the pending operation */
+	bool daemon;   /* the machine's or the core's own: a run ends without it */
+	bool yields;   /* at this point it sleeps in I/O: a switch is no preemption */
+	bool relaxes;  /* spins: not before somebody did something */
+	bool in_lock;  /* waits for obj, a struct rt_lock */
+	bool in_sync;  /* waits for readers */
 	bool killed, signalled, woken, timed_out;
 	const char *op; /* the pending operation, for people */
 	const void *obj;
@@ -134,21 +134,21 @@ struct sim_file {
 struct sim {
 	struct sim_thread t[SIM_THREADS];
 	uint32_t threads;
-	int cur;          /* -1: the driver itself */
-	uint32_t rcu;     /* the word that sections and grace periods conflict on */
-	uint32_t moves;   /* points passed, by anyone */
-	uint32_t steps;   /* ... that were visible */
-	uint32_t idles;   /* times that only the clock could move */
-	uint32_t jumps;   /* ... in all, in this run */
+	int cur;             /* -1: the driver itself */
+	uint32_t rcu;        /* the word that sections and grace periods conflict on */
+	uint32_t moves;      /* points passed, by anyone */
+	uint32_t steps;      /* ... that were visible */
+	uint32_t idles;      /* times that only the clock could move */
+	uint32_t jumps;      /* ... in all, in this run */
 	uint32_t idle_since; /* idles since a thread that is no daemon did something */
 	uint64_t clock;
-	bool quiet;       /* no choices: the driver's set-up and tear-down */
+	bool quiet; /* no choices: the driver's set-up and tear-down */
 	uint32_t used_pages, pages_high;
 	uint64_t page_map[SIM_PAGES_BYTES / RT_PAGE / 64 + 1];
 	uint32_t failures; /* fallible calls so far that were made to fail */
 	uint32_t fallible; /* calls so far that could have been */
 	struct rt_io *io[SIM_IOS];
-	bool io_held[SIM_IOS]; /* submitted with more to follow */
+	bool io_held[SIM_IOS];             /* submitted with more to follow */
 	struct sim_site *io_site[SIM_IOS]; /* where */
 	uint32_t ios;
 	int io_thread; /* -1: none */
@@ -198,12 +198,12 @@ struct sim_engine {
 	unsigned (*choose)(void *x, enum sim_choice kind, unsigned n);
 	void *explorer;
 	struct sim_knobs knobs;
-	bool all_visible;  /* no reduction at all */
-	bool all_picks;    /* pick() also where one thread alone can go on */
-	bool all_points;   /* every operation is a point (replay) */
-	bool causes;       /* keep S->t[].cause, for sim_cause_hash() */
-	bool grew;         /* a word turned out to be shared */
-	bool trace;        /* keep the hash, call on_op() */
+	bool all_visible; /* no reduction at all */
+	bool all_picks;   /* pick() also where one thread alone can go on */
+	bool all_points;  /* every operation is a point (replay) */
+	bool causes;      /* keep S->t[].cause, for sim_cause_hash() */
+	bool grew;        /* a word turned out to be shared */
+	bool trace;       /* keep the hash, call on_op() */
 	uint64_t hash;
 	void (*on_op)(const char *op, const void *obj, uint64_t value);
 	void (*on_switch)(int from, int to);
@@ -215,7 +215,7 @@ struct sim_engine {
 	char story[2048];
 	/* of the fallible call that each thread makes */
 	struct sim_site *site[SIM_THREADS];
-	const char *fault;     /* the last failure that was made, for people */
+	const char *fault; /* the last failure that was made, for people */
 	/* The checker's own look at what the machine does; NULL: none. */
 	void (*on_map)(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
 	void (*on_drop)(unsigned object, uint64_t index, uint64_t n);
@@ -240,7 +240,7 @@ uint64_t sim_state_hash(void); /* all that decides what comes: memory, stacks, c
 /* sim_cause_hash - of where each thread is, and of all that led there, but not of the
  * order in which what is independent happened. Needs: E.causes since the run began. */
 uint64_t sim_cause_hash(void);
-uint64_t sim_seen_hash(void);  /* what each thread has observed, and final memory */
+uint64_t sim_seen_hash(void); /* what each thread has observed, and final memory */
 
 /* --- for code that runs as a simulated thread */
 /* sim_point - a visible operation of the driver's own, on `obj`. */
@@ -251,7 +251,7 @@ void sim_kill(int thread);
 int sim_self(void);
 _Noreturn void sim_fail(const char *invariant, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
-bool sim_fails(const char *what);    /* does this fallible call fail? */
+bool sim_fails(const char *what);   /* does this fallible call fail? */
 bool sim_hiccups(const char *what); /* the same, and it would work when tried again */
 uint64_t sim_hash(uint64_t h, const void *p, size_t n);
 
