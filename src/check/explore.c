@@ -389,11 +389,16 @@ static unsigned on_choose(void *p, enum sim_choice kind, unsigned n)
 /* --- runs --------------------------------------------------------------------------------------
  */
 
+static bool finish(const void *p)
+{
+	return ((const struct program *)p)->finish(p);
+}
+
 enum sim_status program_run(const struct program *p)
 {
 	enum sim_status status = sim_run();
 
-	if (status == SIM_OK && p->finish && !p->finish(p))
+	if (status == SIM_OK && p->finish && !sim_guarded(finish, p))
 		status = SIM_BROKEN;
 	return E.status == SIM_BROKEN ? SIM_BROKEN : status;
 }

@@ -454,6 +454,7 @@ static void catch_interrupt(struct check *c)
 				    .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND) };
 	stack_t now, own = { .ss_sp = stack, .ss_size = sizeof(stack) };
 
+	sim_catch_crashes();
 	running = c;
 	if (!sigaltstack(NULL, &now) && now.ss_flags & SS_DISABLE)
 		sigaltstack(&own, NULL);

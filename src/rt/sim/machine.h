@@ -15,8 +15,6 @@ void machine_point(const char *op, const void *obj, enum sim_class cls);
 void machine_seen(uint64_t value);
 /* machine_copy - memcpy(3) that no sanitizer sees. */
 void machine_copy(void *to, const void *from, size_t n);
-/* sim_crashed - a signal of the core's own doing; from the driver's handler. */
-_Noreturn void sim_crashed(int sig, const void *addr);
 
 /* frames */
 int frame_new(void); /* -1: none left */

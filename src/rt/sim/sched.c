@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 
 #define SPIN_NS   10000 /* that pass when only spinning threads can go on */
 #define IDLES_MAX 300   /* times in a row that only the clock moved */
+#define QUIET_MAX 3000000 /* operations of a run, with its set-up and its end */
 #define SPINS_MAX 2000  /* ... that only spinning threads did */
 
 #define SYNC_IN(p, o)  ((o) != RT_RELAXED && (o) != RT_RELEASE ? ACQUIRE(p) : (void)0)
@@ -37,6 +39,7 @@ struct sim_engine E;
 
 static void *driver_sp; /* where the driver waits for the run to end */
 static sigjmp_buf crash;
+static bool armed; /* crash leads somewhere */
 static bool region_ready;
 static struct {
 	uint32_t mask;
@@ -204,7 +207,7 @@ void sim_fail(const char *invariant, const char *fmt, ...)
 	siglongjmp(crash, 1);
 }
 
-void sim_crashed(int sig, const void *addr)
+static _Noreturn void sim_crashed(int sig, const void *addr)
 {
 	snprintf(E.invariant, sizeof(E.invariant), "CRASH");
 	snprintf(E.story, sizeof(E.story), "signal %d (%s) at address %p", sig, strsignal(sig),
@@ -624,8 +627,11 @@ static SIM_RAW bool before(const char *op, const void *obj, enum sim_class cls)
 	t->cls = (uint8_t)cls;
 	if (fiber_race())
 		sim_fail("RACE", "%s", fiber_race());
-	if (S->quiet)
+	if (S->quiet) {
+		if (S->moves > QUIET_MAX)
+			deadlock("PROG", "no end in sight, and nothing left to choose");
 		return false;
+	}
 	check_live(obj);
 	if (S->moves > E.max_steps)
 		deadlock("PROG", "no end in sight: too many steps");
@@ -782,10 +788,16 @@ static bool run_quietly(void (*fn)(void *), void *arg)
 	S->quiet = true;
 	fibers_meet();
 	setup_thread = sim_spawn(fn, arg, "driver", false);
+	sigjmp_buf outer;
+	bool was_armed = armed;
+	memcpy(outer, crash, sizeof(outer)); /* of sim_guarded() */
+	armed = true;
 	if (sigsetjmp(crash, 0) == 0) {
 		S->cur = -1;
 		go(setup_thread);
 	}
+	memcpy(crash, outer, sizeof(outer));
+	armed = was_armed;
 	S->cur = -1;
 	if (setup_thread >= 0 && E.status == SIM_OK)
 		S->t[setup_thread].state = SIM_FREE;
@@ -801,6 +813,45 @@ bool sim_setup(void (*fn)(void *), void *arg)
 bool sim_quietly(void (*fn)(void *), void *arg)
 {
 	return run_quietly(fn, arg);
+}
+
+bool sim_guarded(bool (*fn)(const void *arg), const void *arg)
+{
+	bool ok = false;
+
+	armed = true;
+	if (sigsetjmp(crash, 0) == 0)
+		ok = fn(arg);
+	armed = false;
+	S->cur = -1;
+	return ok;
+}
+
+static void on_crash(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (!armed) {
+		signal(sig, SIG_DFL); /* ours, not a run's: again, and to the end */
+		return;
+	}
+	sim_crashed(sig, info->si_addr);
+}
+
+void sim_catch_crashes(void)
+{
+#if !defined(SIM_ASAN) && !defined(SIM_TSAN)
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+	static char stack[64 << 10];
+	stack_t own = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_sigaction = on_crash,
+				    .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+
+	sigaltstack(&own, NULL);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
+#else
+	(void)on_crash;
+#endif
 }
 
 static void sim_overflow(uint32_t i)
@@ -820,6 +871,7 @@ enum sim_status sim_run(void)
 	E.hash = 0;
 	E.fault = NULL;
 	E.run++;
+	armed = true;
 	if (sigsetjmp(crash, 0) == 0) {
 		S->cur = -1;
 		reschedule(true);
@@ -831,6 +883,7 @@ enum sim_status sim_run(void)
 				go(to);
 		}
 	}
+	armed = false;
 	S->cur = -1;
 	for (uint32_t i = 0; i < S->threads; i++)
 		if (*(uint64_t *)stack_of((int)i) != 0)

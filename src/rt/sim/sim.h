@@ -234,6 +234,11 @@ void sim_snapshot(void);
 enum sim_status sim_run(void);
 /* sim_quietly - go on from where the run ended: run fn as a thread, without choices. */
 bool sim_quietly(void (*fn)(void *), void *arg);
+/* sim_guarded - fn(arg), on the driver's side; false also when it fails or crashes. */
+bool sim_guarded(bool (*fn)(const void *arg), const void *arg);
+/* sim_catch_crashes - from now on a SIGSEGV (and its like) of a run is a failure of that
+ * run, CRASH. Once, by a process that runs no native machine; sanitizers see it first. */
+void sim_catch_crashes(void);
 /* sim_forget - no word is known to be shared. */
 void sim_forget(void);
 uint64_t sim_state_hash(void); /* all that decides what comes: memory, stacks, clock apart */
