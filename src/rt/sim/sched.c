@@ -155,7 +155,7 @@ static void restore_machine(const struct sim *was)
 	for (unsigned i = 0; i < SIM_FILES; i++) {
 		struct sim_file *f = &S->file[i];
 		uint64_t size = f->size > was->file[i].size ? f->size : was->file[i].size;
-		if (was->file[i].used)
+		if (was->file[i].used || f->used)
 			machine_copy(f, &was->file[i], offsetof(struct sim_file, page) + size);
 	}
 	machine_copy(S->object, was->object,
