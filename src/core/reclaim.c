@@ -504,12 +504,14 @@ static bool fits(struct mm *mm, uint64_t pages)
 /* Nothing could be freed: wait for what may come free. False: nothing will. */
 static bool wait_for_memory(struct mm *mm, uint32_t seq, unsigned *waits)
 {
-	bool writing = rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0;
+	/* Dirty first: from there a page goes to write-back, and is seen in one of them. */
 	bool dirty = rt_load_u64(&mm->dirty, RT_ACQUIRE) > 0;
+	bool writing = rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0;
 	bool reading = rt_load_u64(&mm->inflight, RT_ACQUIRE) > 0;
 
 	if (!writing && !reading && (!dirty || writeback_failing(mm)))
-		return false;
+		/* What ended between the round and now has left something to look for. */
+		return rt_load_u32(&mm->pager.progress, RT_ACQUIRE) != seq;
 	if (*waits > RECLAIM_WAITS)
 		return false;
 	COVER(reclaim_waits_for_write);
