@@ -7,6 +7,7 @@
  * there an atomic is a plain load, and no point is passed.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bitmap.h"
 #include "check/world.h"
@@ -362,4 +363,21 @@ void oracle_on_drop(unsigned object, uint64_t index, uint64_t n)
 			sim_fail("UPT", "%s drops the memory of page %llu under write-back",
 				 S->t[S->cur].name, (ull)p);
 	}
+}
+
+/* P3 waits with the VMA lock held only for what is short: not for a write, in its first try
+ * (fault-path.md 1g). While nobody has tried twice, every try is a first one. */
+void oracle_on_want(const void *wants)
+{
+	const struct sim_thread *t = &S->t[S->cur];
+	const struct folio *f = wants;
+
+	if (!wants || W->mm.retry != RETRY_P3_UPTODATE || strcmp(sim_class_of(wants), "folio") != 0 ||
+	    !(f->state.v & FOLIO_WRITEBACK) ||
+	    W->mm.stats[0].retries_vma.v + W->mm.stats[0].retries_mmap.v > W->retries)
+		return;
+	for (uint32_t i = 0; i < t->n_held; i++)
+		if (!t->held[i].write && strcmp(sim_class_of(t->held[i].lock), "vma lock") == 0)
+			sim_fail("PERF", "%s waits for a folio under write-back with a VMA lock held",
+				 t->name);
 }

@@ -207,6 +207,7 @@ static const struct choice advices[] = {
 };
 static const struct choice failures[] = {
 	{ "reads", FAIL_READS },
+	{ "hangs", FAIL_HANGS },
 	{ "writes", FAIL_WRITES },
 	{ "none", FAIL_NONE },
 	{ NULL, 0 },

@@ -417,7 +417,8 @@ static unsigned do_fail(const struct scenario_op *op)
 {
 	sim_point("fail", S->file, SIM_W);
 	S->file[op->file].dead_reads = op->how == 1;
-	S->file[op->file].dead_writes = op->how == 2;
+	S->file[op->file].dead_writes = op->how == FAIL_WRITES;
+	S->file[op->file].hangs = op->how == FAIL_HANGS;
 	W->bad_disk = true;
 	return RESULT_OK;
 }
@@ -635,6 +636,7 @@ static void set_up(void *arg)
 	W->budget_base = W->mm.metadata.v + CONFIG_ROOM_MIN + CONFIG_SLAB_BYTES;
 	rt_store_u64(&W->mm.budget, W->budget_base + frames * RT_PAGE, RT_RELAXED);
 	reclaim_direct(&W->mm, 0);
+	W->retries = stat_sum(&W->mm, retries_vma) + stat_sum(&W->mm, retries_mmap);
 }
 
 static bool has_remaps(const struct scenario *s)
@@ -657,6 +659,7 @@ static bool scenario_build(const struct program *p, const struct knobs *k)
 		knobs.ahead = scenario->ahead;
 	E.on_map = oracle_on_map;
 	E.on_drop = oracle_on_drop;
+	E.on_want = oracle_on_want;
 	sim_reset();
 	if (!sim_setup(set_up, NULL))
 		return false;
@@ -783,6 +786,7 @@ static bool scenario_finish(const struct program *p)
 	for (unsigned f = 0; f < scenario->files; f++) {
 		S->file[f].dead_reads = S->file[f].dead_writes = false;
 		S->file[f].full = -1;
+		S->file[f].hangs = false;
 	}
 	/* A file that failed lately is not written at once: twice is enough. */
 	close_error = 0;

@@ -38,6 +38,7 @@ struct world {
 	const struct scenario *scenario;
 	uint64_t next_token;
 	uint64_t budget_base; /* bytes that `memory 0` would be */
+	uint64_t retries;     /* of faults, when the threads started */
 	uint64_t baseline;    /* pages in use when nothing of the mm is there */
 	struct cell cell[SIM_FILES][SIM_FILE_PAGES][SIM_WORDS];
 	/* a private view's own pages, by region and page of it */
@@ -99,6 +100,8 @@ int oracle_file_of(unsigned object);
 bool oracle_quiescent(void);
 /* At the moment of a hardware mapping. */
 void oracle_on_map(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
+/* At the moment a thread decides to wait for a lock of the core's. */
+void oracle_on_want(const void *wants);
 void oracle_on_drop(unsigned object, uint64_t index, uint64_t n);
 
 #endif

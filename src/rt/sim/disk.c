@@ -128,6 +128,10 @@ int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off)
 	machine_point("read", DISK, SIM_R);
 	bool fails = sim_fails("file_read");
 	sim_yield("reading");
+	while (S->file[f->id].hangs && !S->t[S->cur].killed)
+		rt_relax();
+	if (S->file[f->id].hangs)
+		return -EINTR; /* as a FUSE or NFS read: only death ends it */
 	int64_t n = fails ? fail_read(buf, len) : do_read(&S->file[f->id], buf, len, off);
 	machine_seen((uint64_t)n);
 	return n;

@@ -489,6 +489,8 @@ static void reschedule(bool must)
 		if (to < 0)
 			leave_run(SIM_PRUNED);
 	}
+	if (!must && cur >= 0 && to != cur && mask & 1u << cur)
+		S->preempts++;
 	go(to);
 }
 
@@ -1063,6 +1065,8 @@ SIM_RAW void rt_note_want(const void *p)
 		return;
 	struct sim_thread *t = &S->t[S->cur];
 	t->wants = p;
+	if (E.on_want && !S->quiet)
+		E.on_want(p);
 	if (t->rcu_depth > 0)
 		sim_fail("RCU", "%s may sleep for a lock inside a read-side section", t->name);
 	order_locks(t, p);

@@ -122,6 +122,7 @@ struct sim_pte {
 struct sim_file {
 	bool used;
 	bool dead_reads, dead_writes; /* every one fails from here on */
+	bool hangs;                   /* no read comes back */
 	int full;                     /* bytes from here on are ENOSPC; -1: none */
 	uint64_t size;
 	uint32_t reads, writes, syncs;
@@ -220,6 +221,8 @@ struct sim_engine {
 	void (*on_map)(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
 	void (*on_drop)(unsigned object, uint64_t index, uint64_t n);
 	void (*on_write)(unsigned file, uint64_t page, unsigned word, uint64_t value);
+	/* The current thread will wait for this lock, if it must. */
+	void (*on_want)(const void *lock);
 	void (*on_failure)(const struct sim_site *site);
 };
 
