@@ -366,13 +366,14 @@ void oracle_on_drop(unsigned object, uint64_t index, uint64_t n)
 }
 
 /* P3 waits with the VMA lock held only for what is short: not for a write, in its first try
- * (fault-path.md 1g). While nobody has tried twice, every try is a first one. */
+ * (fault-path.md 1g). While nobody has tried twice, every try is a first one; while nobody
+ * was preempted, the write did not begin between its look and its wait. */
 void oracle_on_want(const void *wants)
 {
 	const struct sim_thread *t = &S->t[S->cur];
 	const struct folio *f = wants;
 
-	if (!wants || W->mm.retry != RETRY_P3_UPTODATE || strcmp(sim_class_of(wants), "folio") != 0 ||
+	if (!wants || S->preempts > 0 || W->mm.retry != RETRY_P3_UPTODATE || strcmp(sim_class_of(wants), "folio") != 0 ||
 	    !(f->state.v & FOLIO_WRITEBACK) ||
 	    W->mm.stats[0].retries_vma.v + W->mm.stats[0].retries_mmap.v > W->retries)
 		return;

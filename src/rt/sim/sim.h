@@ -141,6 +141,7 @@ struct sim {
 	uint32_t steps;      /* ... that were visible */
 	uint32_t idles;      /* times that only the clock could move */
 	uint32_t jumps;      /* ... in all, in this run */
+	uint32_t preempts; /* switches in this run that were not forced */
 	uint32_t idle_since; /* idles since a thread that is no daemon did something */
 	uint64_t clock;
 	bool quiet; /* no choices: the driver's set-up and tear-down */
