@@ -5,10 +5,11 @@
 BUILD      ?= build
 BUILD_ASAN ?= build-asan
 SECONDS    ?= 60
+HOURS      ?= 1
 PREFIX     ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-asan demo test quick stress asan bench tidy format install clean
+.PHONY: help setup build build-asan demo test quick stress asan check mutants soak bench tidy format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -38,6 +39,16 @@ stress: ## the stress runs alone, plain and ASan: SECONDS=60 each
 
 asan: ## unit and native tests under ASan + UBSan
 	@tools/test-run --asan $(BUILD_ASAN)
+
+check: build ## quire check over everything: SECONDS=60
+	@$(BUILD)/quire check --seconds $(SECONDS)
+
+mutants: setup build ## does the checker find each of test/mutants? 10 seeds, under 20 minutes
+	@tools/mutants --build $(BUILD)
+
+soak: build ## quire check for HOURS=1, a new seed each hour
+	@for h in $$(seq 1 $(HOURS)); do seed=$$(date +%s); echo "hour $$h of $(HOURS), seed $$seed"; \
+		$(BUILD)/quire check --seconds 3600 --seed $$seed || exit 1; done
 
 bench: setup build ## side by side with the kernel's mmap; exit 1 when a bar is missed
 	@python3 bench/files.py --build $(BUILD)

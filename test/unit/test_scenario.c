@@ -363,7 +363,7 @@ static void says_what_is_wrong_with_an_operation(void **state)
 		{ "\tkill t3", 7, "seen `t3`", "a thread, declared above: t1, t2" },
 		{ "\tafter", 7, "seen nothing", "a thread, declared above: t1, t2" },
 		{ "\tafter t1", 7, "thread t1 waits for its own end", "without a circle" },
-		{ "\tfail A all", 7, "seen `all`", "one of: reads, writes, none" },
+		{ "\tfail A all", 7, "seen `all`", "one of: reads, hangs, writes, none" },
 		{ "\tfull A half", 7, "seen `half`", "`never` or pages, 0 to 16" },
 		{ "expect lost = 0", 6, "thread t1 has no operation", "expected one" },
 	};
