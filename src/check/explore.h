@@ -57,6 +57,7 @@ struct result {
 	uint64_t outcomes;      /* sleep, states: distinct (memory, observations) */
 	uint64_t outcomes_hash; /* of the set of them: independent of order */
 	uint64_t states;
+	bool judged; /* sleep: the unreduced search came to its end, and saw the same */
 	unsigned longest; /* points of the longest run */
 	struct schedule found;
 	char invariant[16];

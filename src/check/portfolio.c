@@ -215,6 +215,8 @@ static bool slice(struct portfolio *p, struct turn *t, struct portfolio_job *job
 	p->all_steps += r.steps;
 	job->runs += r.runs;
 	job->steps += r.steps;
+	job->outcomes = r.outcomes;
+	job->judged = r.judged;
 	job->seconds += took;
 	bool bad = job->verdict == VERDICT_FOUND || job->verdict == VERDICT_BUILD;
 	if (bad) {

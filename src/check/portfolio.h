@@ -32,7 +32,8 @@ struct portfolio_job {
 	struct knobs knobs;
 	enum strategy strategy;
 	unsigned K, F, depth;
-	uint64_t runs, steps;
+	uint64_t runs, steps, outcomes;
+	bool judged; /* see struct result */
 	double seconds;
 	enum verdict verdict;
 };

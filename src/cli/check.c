@@ -246,6 +246,10 @@ static void on_finished(struct portfolio *p, const struct portfolio_job *j)
 		json_number("runs", j->runs);
 		json_number("steps", j->steps);
 		json_seconds("seconds", j->seconds);
+		if (j->strategy == STRATEGY_SLEEP || j->strategy == STRATEGY_STATES) {
+			json_number("outcomes", j->outcomes);
+			json_number("judged", j->judged);
+		}
 		json_text("verdict", verdict_text[j->verdict]);
 		json_end();
 	} else if (p->programs <= DETAIL_FOR) {
