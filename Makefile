@@ -9,7 +9,7 @@ HOURS      ?= 1
 PREFIX     ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-asan demo test quick stress asan check mutants soak bench tidy format install clean
+.PHONY: help setup build build-asan demo test quick stress asan check mutants figures soak bench tidy format install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -44,7 +44,10 @@ check: build ## quire check over everything: SECONDS=60
 	@$(BUILD)/quire check --seconds $(SECONDS)
 
 mutants: setup build ## does the checker find each of test/mutants? 10 seeds, under 20 minutes
-	@tools/mutants --build $(BUILD)
+	@tools/mutants --build $(BUILD) --json $(BUILD)/mutants.json
+
+figures: build ## what the checker can do, in figures, into docs/reliability.md: SECONDS=60
+	@tools/figures --build $(BUILD) --seconds $(SECONDS) --write
 
 soak: build ## quire check for HOURS=1, a new seed each hour
 	@for h in $$(seq 1 $(HOURS)); do seed=$$(date +%s); echo "hour $$h of $(HOURS), seed $$seed"; \
