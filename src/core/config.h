@@ -60,6 +60,9 @@
 #ifndef CONFIG_IDLE_ROUNDS
 #define CONFIG_IDLE_ROUNDS 16 /* of reclaim, beyond what turns the lists over */
 #endif
+#ifndef CONFIG_RETRY_MS
+#define CONFIG_RETRY_MS 1000 /* until a write that failed is tried again */
+#endif
 #ifndef CONFIG_PIN_TRIES
 #define CONFIG_PIN_TRIES 1000 /* faults before a pin gives up: each came undone at once */
 #endif

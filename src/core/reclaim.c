@@ -501,31 +501,45 @@ static bool fits(struct mm *mm, uint64_t pages)
 	return rt_load_u64(&mm->charged, RT_RELAXED) + pages * RT_PAGE <= mm_frame_limit(mm);
 }
 
+/* How often a fault has waited for memory. */
+struct patience {
+	unsigned waits; /* in which nothing moved */
+	bool last;      /* there was nothing to wait for, either */
+};
+
 /* Nothing could be freed: wait for what may come free. False: nothing will. */
-static bool wait_for_memory(struct mm *mm, uint32_t seq, unsigned *waits)
+static bool wait_for_memory(struct mm *mm, uint32_t seq, struct patience *p)
 {
 	/* Dirty first: from there a page goes to write-back, and is seen in one of them. */
 	bool dirty = rt_load_u64(&mm->dirty, RT_ACQUIRE) > 0;
 	bool writing = rt_load_u64(&mm->writeback, RT_ACQUIRE) > 0;
 	bool reading = rt_load_u64(&mm->inflight, RT_ACQUIRE) > 0;
 
-	if (!writing && !reading && (!dirty || writeback_failing(mm)))
-		/* What ended between the round and now has left something to look for. */
-		return rt_load_u32(&mm->pager.progress, RT_ACQUIRE) != seq;
-	if (*waits > RECLAIM_WAITS)
+	if (!writing && !reading && (!dirty || writeback_failing(mm))) {
+		/* Somebody may hold a page for a moment: a write that has just ended, another
+		 * fault. Look once more when they had the time to let go. */
+		if (p->last)
+			return false;
+		p->last = true;
+		pager_wait(mm, seq);
+		return true;
+	}
+	p->last = false;
+	if (p->waits > RECLAIM_WAITS)
 		return false;
 	COVER(reclaim_waits_for_write);
 	writeback_some(mm);
 	pager_wait(mm, seq);
 	/* As long as writes come back, a slow disk is no reason to give up. */
 	if (rt_load_u32(&mm->pager.progress, RT_ACQUIRE) == seq)
-		++*waits;
+		p->waits++;
 	return true;
 }
 
 bool reclaim_direct(struct mm *mm, uint64_t pages)
 {
-	unsigned waits = 0, idle = 0;
+	struct patience patience = { 0 };
+	unsigned idle = 0;
 
 	for (;;) {
 		uint32_t seq = rt_load_u32(&mm->pager.progress, RT_ACQUIRE);
@@ -548,7 +562,7 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
 		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH +
 			       CONFIG_IDLE_ROUNDS;
-		if (++idle > 4 * all && !wait_for_memory(mm, seq, &waits))
+		if (++idle > 4 * all && !wait_for_memory(mm, seq, &patience))
 			return fits(mm, pages);
 	}
 }

@@ -9,7 +9,7 @@
 #include "core/reclaim.h"
 
 #define OLD_NS   (3000ull * 1000 * 1000) /* dirty this long: written in the background */
-#define RETRY_NS (1000ull * 1000 * 1000) /* after a failed write */
+#define RETRY_NS (CONFIG_RETRY_MS * 1000ull * 1000) /* after a failed write */
 
 /* --- marking ---------------------------------------------------------------- */
 
