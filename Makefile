@@ -4,6 +4,7 @@
 
 BUILD      ?= build
 BUILD_ASAN ?= build-asan
+BUILD_TSAN ?= build-tsan
 SECONDS    ?= 60
 HOURS      ?= 1
 PREFIX     ?= /usr/local
@@ -28,8 +29,8 @@ demo: setup build ## fio over a file of 1 GiB in 128 MiB, with quire and without
 
 # tools/test-run sets up and builds by itself, so that a build that fails is
 # counted and the last line is always `N passed, N failed`.
-test: ## set up, build twice, run everything; ends with `N passed, N failed`
-	@tools/test-run --build $(BUILD) --asan $(BUILD_ASAN)
+test: ## set up, build thrice, run everything; ends with `N passed, N failed`
+	@tools/test-run --build $(BUILD) --asan $(BUILD_ASAN) --tsan $(BUILD_TSAN)
 
 quick: ## the plain build's checks, unit and native tests, once
 	@tools/test-run --build $(BUILD) --quick
@@ -37,8 +38,8 @@ quick: ## the plain build's checks, unit and native tests, once
 stress: ## the stress runs alone, plain and ASan: SECONDS=60 each
 	@tools/test-run --build $(BUILD) --asan $(BUILD_ASAN) --stress --seconds $(SECONDS)
 
-asan: ## unit and native tests under ASan + UBSan
-	@tools/test-run --asan $(BUILD_ASAN)
+asan: ## unit and native tests and the checker under ASan + UBSan, the checker under TSan
+	@tools/test-run --asan $(BUILD_ASAN) --tsan $(BUILD_TSAN)
 
 check: build ## quire check over everything: SECONDS=60
 	@$(BUILD)/quire check --seconds $(SECONDS)
@@ -67,5 +68,5 @@ install: build ## into PREFIX (/usr/local)
 	@meson configure $(BUILD) --prefix $(PREFIX)
 	@meson install -C $(BUILD)
 
-clean: ## remove both builds
-	@rm -rf $(BUILD) $(BUILD_ASAN)
+clean: ## remove the builds
+	@rm -rf $(BUILD) $(BUILD_ASAN) $(BUILD_TSAN)
