@@ -542,6 +542,7 @@ enum verdict explore(const struct program *p, const struct knobs *k, enum strate
 	E.max_steps = l->max_steps ? l->max_steps : MAX_STEPS;
 	E.all_visible = false;
 	E.trace = false;
+	E.sparing = s == STRATEGY_WALK || s == STRATEGY_PCT;
 	E.causes = s == STRATEGY_BOUNDED;
 	E.on_op = NULL;
 	E.on_switch = NULL;

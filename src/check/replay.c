@@ -157,6 +157,7 @@ static bool stage(const struct schedule *s)
 	E.on_failure = NULL;
 	E.all_visible = false;
 	E.all_points = true;
+	E.sparing = false;
 	E.trace = false;
 	E.max_steps = STEPS_MAX;
 	return s->program->build(s->program, &s->knobs);

@@ -205,6 +205,7 @@ struct sim_engine {
 	bool all_points;  /* every operation is a point (replay) */
 	bool causes;      /* keep S->t[].cause, for sim_cause_hash() */
 	bool grew;        /* a word turned out to be shared */
+	bool sparing; /* finish() need not take the world down each time */
 	bool trace;       /* keep the hash, call on_op() */
 	uint64_t hash;
 	void (*on_op)(const char *op, const void *obj, uint64_t value);
