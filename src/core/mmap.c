@@ -366,11 +366,11 @@ static bool take_own(struct ptable *t, uint64_t addr)
 /* Move the private copies of v to the new view at `to`, page by page of the table. */
 static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 {
-	/* Only the copies may move: write protection does not survive. */
-	pgtable_zap(mm, v, v->start, v->start + len, ZAP_RECLAIM);
 	for (uint64_t off = 0; off < len; off += RT_PAGE)
 		if (!ptable_get(mm, to + off))
 			return -ENOMEM;
+	/* Only the copies may move, pinned or not: write protection does not survive. */
+	pgtable_zap(mm, v, v->start, v->start + len, ZAP_SHARED);
 	int err = rt_view_move(&mm->mmu, v->start, len, to, v->rights);
 	if (err)
 		return err;

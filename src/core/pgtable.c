@@ -246,6 +246,8 @@ int pgtable_copy(struct mm *mm, struct ptable *t, uint64_t addr, struct folio *f
 
 static bool may_zap(pte_t e, enum zap_how how)
 {
+	if (how == ZAP_SHARED)
+		return !(e & PTE_OWN);
 	return how == ZAP_ALL || (!(e & PTE_OWN) && pte_pins(e) == 0);
 }
 

@@ -99,6 +99,7 @@ void pte_unpin(struct mm *mm, struct ptable *t, uint64_t addr);
 
 enum zap_how {
 	ZAP_ALL,     /* munmap, MADV_DONTNEED, truncate: private copies go too */
+	ZAP_SHARED,  /* mremap that moves: spare private copies; pins go with their pages */
 	ZAP_RECLAIM, /* spare what is pinned and private copies */
 };
 
