@@ -8,6 +8,7 @@
  *
  * Ranges never span two views: an ioctl over two kernel VMAs is ENOENT.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -15,6 +16,10 @@
 #include "rt/rt.h"
 #include "rt/native/sys.h"
 #include "rt/native/uffd.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
+#endif
 
 static int prot_of(unsigned rights)
 {
@@ -169,8 +174,16 @@ int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp)
 
 void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 {
+	long err;
+
 	(void)mmu;
-	sys(SYS_madvise, addr, n * RT_PAGE, MADV_DONTNEED);
+	/* Not MADV_DONTNEED: it refuses what mlock(2) was called on, even where that failed. */
+	do {
+		err = sys(SYS_madvise, addr, n * RT_PAGE, MADV_DONTNEED_LOCKED);
+	} while (err == -EAGAIN || err == -EINTR);
+	/* Stores to a page that stays mapped would be missed. -ENOMEM: the program has unmapped
+	 * a part of the range behind our back, the rest was done. */
+	ASSERT(err == 0 || err == -ENOMEM);
 }
 
 static int writeprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n, uint64_t mode)
