@@ -54,14 +54,14 @@ static void gap_around(struct mm *mm, uint64_t *start, uint64_t *end)
 }
 
 /* Take every VMA in [start, end) out; both are boundaries. keep_view: the machine's
- * view is replaced by the caller. Needs: mmap_lock for writing. */
+ * view is replaced by the caller. Needs: mmap_lock for writing, part_view() before. */
 static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_view)
 {
 	for_each_vma_in(mm, v, start, end)
 	{
 		vma_write_lock(mm, v);
 		/* No new fault, and none in flight: what is mapped stays mapped. */
-		pgtable_zap(mm, v, v->start, v->end, ZAP_ALL);
+		pgtable_zap(mm, v, v->start, v->end, ZAP_SHARED);
 	}
 	for (;;) {
 		struct vma *v = vma_find(mm, start);
@@ -71,6 +71,9 @@ static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_v
 		int err = vma_replace(mm, v->start, v->end, NULL, 0);
 		if (err)
 			return err;
+		/* It goes for sure: now its copies may, too. */
+		if (v->private)
+			pgtable_zap(mm, v, v->start, v->end, ZAP_ALL);
 		rt_lock(&v->mapping->views_lock);
 		list_del(&v->by_mapping);
 		rt_unlock(&v->mapping->views_lock);
@@ -84,10 +87,28 @@ static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_v
 	return 0;
 }
 
+/*
+ * What lies between neighbours of ours may be the middle of what the machine holds as one
+ * view: for what is left of that it needs one more, and may have no room for it. So that
+ * it says so now, and not when there is no VMA any more behind what it cannot close.
+ */
+static int part_view(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vma *before = start > 0 ? vma_find(mm, start - 1) : NULL;
+	struct vma *after = vma_find(mm, end);
+
+	if (!before || before->start >= start || !after || after->start > end ||
+	    !mm_covered(mm, start, end - start))
+		return 0;
+	return rt_view_part(&mm->mmu, start, end - start);
+}
+
 static int unmap_range(struct mm *mm, uint64_t start, uint64_t end, bool keep_view)
 {
-	int err = vma_split_at(mm, start);
+	int err = part_view(mm, start, end);
 
+	if (!err)
+		err = vma_split_at(mm, start);
 	if (!err)
 		err = vma_split_at(mm, end);
 	if (!err)
@@ -185,8 +206,10 @@ static int claim_range(struct mm *mm, uint64_t start, uint64_t end)
 		at = v && v->start < end ? v->end : end;
 	}
 	if (!err)
-		return unmap_range(mm, start, end, true);
-	/* Give back the gaps that were taken before the one that was not free. */
+		err = unmap_range(mm, start, end, true);
+	if (!err)
+		return 0;
+	/* Give back the gaps that were taken, and what is there no VMA of any more. */
 	for (uint64_t undo = start; undo < at;) {
 		struct vma *v = vma_find(mm, undo);
 		uint64_t next = v && v->start < at ? v->start : at;
@@ -408,9 +431,15 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	void *arg = v->on_error_arg;
 	bool private = v->private;
 	vma_write_lock(mm, v);
-	err = view_new(mm, v->mapping, v->index, new_len, v->rights, flags, addr);
-	if (err)
+	if (!private)
+		err = part_view(mm, old, old + old_len);
+	if (!err)
+		err = view_new(mm, v->mapping, v->index, new_len, v->rights, flags, addr);
+	if (err) {
+		if (fixed) /* nobody's any more */
+			rt_view_close(&mm->mmu, *addr, new_len);
 		return err;
+	}
 	struct vma *n = vma_find(mm, *addr);
 	n->advice = advice;
 	n->on_error = on_error;
@@ -421,7 +450,13 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 		unmap_range(mm, *addr, *addr + new_len, false);
 		return err;
 	}
-	return unmap_range(mm, old, old + old_len, private); /* mremap took that view */
+	/* The machine took that view along, but for what the new one has no place for. */
+	err = unmap_locked(mm, old, old + old_len, private);
+	if (!err && private && keep < old_len)
+		rt_view_close(&mm->mmu, old + keep, old_len - keep);
+	if (err && !private)
+		unmap_range(mm, *addr, *addr + new_len, false); /* the old one is as it was */
+	return err;
 }
 
 int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, bool may_move,

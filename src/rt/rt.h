@@ -92,8 +92,14 @@ int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t 
 
 /* --- mmu: views of objects at addresses that the program uses.
  * open:  a range whose pages are all unmapped; every touch faults to us.
- *   *addr: in, the wish (0: none) or the place (RT_VIEW_FIXED); out, the place.
- * protect: rights of the range (RT_READ | RT_WRITE), mapped pages stay mapped.
+ *   *addr: in, the wish (0: none) or the place (RT_VIEW_FIXED); out, the place. NOREPLACE
+ *   only with FIXED. If a FIXED open fails, the range may be empty.
+ * protect: rights of the range (RT_READ | RT_WRITE), mapped pages stay mapped. RT_WRITE
+ *   includes reading.
+ * part:  the range becomes views of its own, mapped pages stay mapped. -ENOMEM: there is
+ *   no room for more views, and nothing has changed.
+ * close: does not fail. The middle of a view only once it is parted: what is left of that
+ *   are two.
  * map:   map n pages from addr, which are there in the object, at once; wp: the
  *   first write faults. Returns the pages mapped from the front (a page mapped
  *   already counts and keeps its protection), or -errno if none:
@@ -119,7 +125,10 @@ void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
 /* reserve: take a free range, to be replaced by a fixed view; -EEXIST: it is not free. */
 int rt_view_reserve(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
 int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights);
-/* move a private view with its copies; all else in it is unmapped afterwards. */
+int rt_view_part(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
+/* move: a private view with its copies, to where another view may be. The caller has zapped
+ * all but these, and none is write-protected. If it fails nothing has changed, but that
+ * there may be no view at `to`. */
 int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, unsigned rights);
 int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp);
 int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp);

@@ -140,7 +140,7 @@ static void views_are_refused(void)
 	struct world w;
 	uint64_t at = 0;
 
-	expect(ALL(10));
+	expect(ALL(12));
 	world_open(&w, 2);
 	uint64_t room = world_room(&w, 2);
 	may_fail(true);
@@ -165,6 +165,10 @@ static void views_are_refused(void)
 	else
 		REFUSES(at, true);
 	CHECK_IS(rt_view_protect(&w.mmu, at, PAGES(2), RW), 0);
+	may_fail(true);
+	err = rt_view_part(&w.mmu, at, RT_PAGE);
+	may_fail(false);
+	saw(err ? 10 : 11);
 	may_fail(true);
 	err = rt_mmu_own(&w.mmu, at, w.buf);
 	may_fail(false);

@@ -424,6 +424,7 @@ static void a_closed_view_is_refused(void)
 	world_fill(&w, 0, 6, 140);
 	uint64_t v = world_view(&w, 0, 6, RW, 0);
 	CHECK_IS(rt_mmu_map(&w.mmu, v, 6, false), 6);
+	CHECK_IS(rt_view_part(&w.mmu, v + PAGES(2), PAGES(1)), 0);
 	rt_view_close(&w.mmu, v + PAGES(2), PAGES(1));
 	REFUSES(v + PAGES(2), false);
 	REFUSES(v + PAGES(2), true);
@@ -434,6 +435,39 @@ static void a_closed_view_is_refused(void)
 	for (unsigned i = 0; i < 6; i++)
 		REFUSES(v + PAGES(i), false);
 	CHECK_IS(world_word(&w, 2, 0), token_word(142, 0));
+	world_close(&w);
+}
+
+static void a_parted_range_is_a_view_of_its_own(void)
+{
+	struct world w;
+
+	world_open(&w, 6);
+	world_fill(&w, 0, 6, 145);
+	uint64_t v = world_view(&w, 0, 6, RW, 0);
+	CHECK_IS(rt_mmu_map(&w.mmu, v, 2, false), 2);
+	CHECK_IS(rt_mmu_map(&w.mmu, v + PAGES(2), 1, true), 1);
+	CHECK_IS(rt_view_part(&w.mmu, v + PAGES(1), PAGES(3)), 0);
+	/* What is mapped stays so, and what is not still faults to us. */
+	LOADS(v, 0, token_word(145, 0));
+	STORES(v + PAGES(1), 0, 1);
+	FAULTS(v + PAGES(2), true);
+	FAULTS(v + PAGES(3), false);
+	FAULTS(v + PAGES(4), true);
+	CHECK_IS(rt_mmu_map(&w.mmu, v + PAGES(3), 2, false), -ENOENT);
+	CHECK_IS(rt_mmu_map(&w.mmu, v + PAGES(1), 3, false), 3);
+	CHECK_IS(rt_mmu_map(&w.mmu, v + PAGES(4), 2, false), 2);
+	CHECK_IS(rt_mmu_wrprotect(&w.mmu, v, 6), 0); /* over all three */
+	FAULTS(v + PAGES(3), true);
+	LOADS(v + PAGES(3), 0, token_word(148, 0));
+	rt_mmu_zap(&w.mmu, v, 6);
+	FAULTS(v + PAGES(5), false);
+	rt_view_close(&w.mmu, v + PAGES(1), PAGES(3));
+	REFUSES(v + PAGES(1), false);
+	FAULTS(v, false);
+	FAULTS(v + PAGES(4), false);
+	CHECK(rt_view_part(&w.mmu, v + PAGES(2), PAGES(1)) < 0); /* there is none */
+	rt_view_close(&w.mmu, v, PAGES(6));
 	world_close(&w);
 }
 
@@ -741,10 +775,11 @@ TESTS(view, TEST(every_touch_faults_first), TEST(map_shows_the_page),
       TEST(rights_decide_before_mapping_does), TEST(new_rights_leave_pages_mapped),
       TEST(mapped_read_only_it_is_written_once_it_may_be), TEST(who_may_write_may_read),
       TEST(a_part_has_rights_of_its_own), TEST(what_is_no_view_has_no_rights),
-      TEST(a_closed_view_is_refused), TEST(a_new_view_there_shows_nothing_of_the_old),
-      TEST(fixed_replaces_what_is_there), TEST(noreplace_refuses_what_is_taken),
-      TEST(a_wish_is_granted_if_it_is_free), TEST(what_is_reserved_is_taken),
-      TEST(two_views_show_one_page), TEST(protecting_what_is_not_mapped_maps_nothing),
+      TEST(a_closed_view_is_refused), TEST(a_parted_range_is_a_view_of_its_own),
+      TEST(a_new_view_there_shows_nothing_of_the_old), TEST(fixed_replaces_what_is_there),
+      TEST(noreplace_refuses_what_is_taken), TEST(a_wish_is_granted_if_it_is_free),
+      TEST(what_is_reserved_is_taken), TEST(two_views_show_one_page),
+      TEST(protecting_what_is_not_mapped_maps_nothing),
       TEST(after_a_zap_no_thread_uses_the_old_translation),
       TEST(after_a_drop_no_thread_uses_the_old_page), TEST(after_wrprotect_no_store_arrives),
       TEST(after_a_close_every_thread_is_refused),

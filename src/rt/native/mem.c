@@ -24,6 +24,10 @@
 #define ARENA_BYTES (1ull << 30)
 #define ARENAS      256
 
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18; MADV_DONTNEED refuses after mlockall(2) */
+#endif
+
 struct arena {
 	char *base;
 	uint64_t *map; /* taken pages; the first pages of the arena itself */
@@ -111,8 +115,13 @@ static void *range_take(size_t pages)
 /* Whatever is mapped there goes. */
 static void range_give(void *p, size_t pages)
 {
-	sys(SYS_mmap, p, pages * RT_PAGE, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
+	long err = sys(SYS_mmap, p, pages * RT_PAGE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
+
+	/* At vm.max_map_count the middle of what is accessible cannot be made otherwise. It
+	 * stays so, but its pages go: who takes the range next is promised zeros. */
+	if (err < 0 && err > -4096)
+		ASSERT(sys(SYS_madvise, p, pages * RT_PAGE, MADV_DONTNEED_LOCKED) == 0);
 	rt_lock(&arenas_lock);
 	for (int i = 0; i < ARENAS && arenas[i].base; i++) {
 		struct arena *a = &arenas[i];

@@ -101,10 +101,27 @@ int rt_view_reserve(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
 	return 0;
 }
 
+int rt_view_part(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	(void)mmu;
+	/* Other advice than all others have: the kernel splits its VMA, or says -EAGAIN at
+	 * vm.max_map_count. Then one end may be split already; that comes together again. */
+	if (sys(SYS_madvise, addr, len, MADV_SEQUENTIAL) == 0)
+		return 0;
+	sys(SYS_madvise, addr, len, MADV_NORMAL);
+	return -ENOMEM;
+}
+
 void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
 {
 	(void)mmu;
-	sys(SYS_munmap, addr, len);
+	/*
+	 * What munmap(2) may refuse is to leave two VMAs of one, at vm.max_map_count: hence
+	 * rt_view_part(). Were it passed over, the range would stay a registered view that is
+	 * nobody's, whose touches are SIGBUS and whose memfd never goes; and nothing that
+	 * could be put in its place (mmap, mprotect, UNREGISTER) needs fewer VMAs.
+	 */
+	ASSERT(sys(SYS_munmap, addr, len) == 0);
 }
 
 int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned rights)

@@ -90,7 +90,8 @@ static struct sim_view *view_of(uint64_t addr, uint64_t n)
 	for (const struct sim_view *a = v, *b; addr + n * RT_PAGE > a->addr + a->len; a = b) {
 		b = view_at(a->addr + a->len);
 		if (!b || b->reserved || b->object != a->object || b->rights != a->rights ||
-		    a->private || b->private || b->index != a->index + a->len / RT_PAGE)
+		    a->private || b->private || a->parted || b->parted ||
+		    b->index != a->index + a->len / RT_PAGE)
 			return NULL;
 	}
 	return v;
@@ -263,6 +264,9 @@ void rt_view_close(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
 {
 	(void)mmu;
 	machine_point("view_close", MEMORY, SIM_W);
+	const struct sim_view *v = view_at(addr);
+	if (v && v->addr < addr && addr + len < v->addr + v->len)
+		sim_fail("CONTRACT", "the middle of a view is closed, which was not parted");
 	cut(addr, len);
 	machine_seen(addr);
 }
@@ -298,6 +302,21 @@ int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned ri
 	return 0;
 }
 
+int rt_view_part(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	(void)mmu;
+	machine_point("view_part", MEMORY, SIM_W);
+	if (!is_viewed(addr, len / RT_PAGE) || sim_fails("view_part"))
+		return -ENOMEM;
+	split_view(addr);
+	split_view(addr + len);
+	for (unsigned i = 0; i < SIM_VIEWS; i++)
+		if (S->view[i].len && S->view[i].addr >= addr && S->view[i].addr < addr + len)
+			S->view[i].parted = true;
+	machine_seen(addr);
+	return 0;
+}
+
 int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, unsigned rights)
 {
 	(void)mmu;
@@ -326,6 +345,7 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 	v.addr = to;
 	v.len = len;
 	v.rights = (uint8_t)rights;
+	v.parted = false;
 	*view_new() = v;
 	machine_seen(to);
 	return 0;

@@ -109,6 +109,7 @@ struct sim_view {
 	uint64_t addr, len, index; /* len 0: free */
 	uint8_t object, rights;
 	bool private, reserved;
+	bool parted; /* is one for itself, whatever lies beside it */
 };
 
 #define SIM_PTE_PRESENT 1

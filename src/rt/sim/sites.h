@@ -38,6 +38,7 @@ void rt_sim_site(struct sim_site *s);
 #define rt_view_open(m, o, i, l, r, f, a) (SIM_SITE("view_open"), rt_view_open(m, o, i, l, r, f, a))
 #define rt_view_reserve(m, a, l)          (SIM_SITE("view_reserve"), rt_view_reserve(m, a, l))
 #define rt_view_protect(m, a, l, r)       (SIM_SITE("view_protect"), rt_view_protect(m, a, l, r))
+#define rt_view_part(m, a, l)             (SIM_SITE("view_part"), rt_view_part(m, a, l))
 #define rt_view_move(m, o, l, t, r)       (SIM_SITE("view_move"), rt_view_move(m, o, l, t, r))
 #define rt_mmu_map(m, a, n, w)            (SIM_SITE("mmu_map"), rt_mmu_map(m, a, n, w))
 #define rt_mmu_copy(m, a, b, w)           (SIM_SITE("mmu_copy"), rt_mmu_copy(m, a, b, w))
