@@ -220,6 +220,38 @@ static void a_fixed_view_fails_with_or_without_what_was_there(void)
 	world_close(&w);
 }
 
+static void a_move_fails_with_or_without_a_view_at_its_end(void)
+{
+	struct world w;
+
+	/* 0: failed, a view there; 1: failed, none; 2: moved */
+	expect(ALL(3));
+	world_open(&w, 2);
+	uint64_t from = world_view(&w, 0, 2, RW, RT_VIEW_PRIVATE);
+	uint64_t to = world_view(&w, 0, 2, RW, RT_VIEW_PRIVATE);
+	token_put(w.buf, 18);
+	CHECK_IS(rt_mmu_own(&w.mmu, from, w.buf), 0);
+	may_fail(true);
+	int err = rt_view_move(&w.mmu, from, PAGES(2), to, RW);
+	may_fail(false);
+	LOADS(err ? from : to, 0, token_word(18, 0));
+	FAULTS((err ? from : to) + RT_PAGE, true);
+	switch (driver_touch(err ? to : from, 0, true, &(uint64_t){ 0 })) {
+	case TOUCH_FAULT:
+		CHECK(err);
+		saw(0);
+		break;
+	case TOUCH_SEGV:
+		saw(err ? 1 : 2);
+		break;
+	default:
+		CHECK(false);
+	}
+	rt_view_close(&w.mmu, from, PAGES(2));
+	rt_view_close(&w.mmu, to, PAGES(2));
+	world_close(&w);
+}
+
 static void owning_fails_with_the_old_page_gone(void)
 {
 	struct world w;
@@ -909,6 +941,7 @@ TESTS(kind, TEST(memory_and_threads_are_refused), TEST(freed_pages_come_back_at_
       TEST(objects_are_refused), TEST(a_fill_stops_after_any_page),
       TEST(a_fetch_fails_and_spoils_the_buffer), TEST(no_frame_is_left), TEST(views_are_refused),
       TEST(a_fixed_view_fails_with_or_without_what_was_there),
+      TEST(a_move_fails_with_or_without_a_view_at_its_end),
       TEST(owning_fails_with_the_old_page_gone), TEST(a_map_stops_after_any_page),
       TEST(copy_and_unprotect_say_try_again), TEST(a_wait_ends_for_nothing),
       TEST(a_wait_times_out_before_others_go_on), TEST(a_wait_times_out_in_the_end),

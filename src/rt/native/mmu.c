@@ -140,19 +140,31 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 	 * meanwhile, and differs in advice from every other view, accessible or not.
 	 */
 	int err = rt_view_protect(mmu, old, len, 0);
+	if (!err)
+		err = rt_view_part(mmu, old, len);
 	if (err)
-		return err;
-	sys(SYS_madvise, old, len, MADV_SEQUENTIAL);
+		goto as_before;
 	long at = sys(SYS_mremap, old, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
-
 	if (at < 0 && at > -4096) {
-		sys(SYS_madvise, old, len, MADV_NORMAL);
-		rt_view_protect(mmu, old, len, rights);
-		return (int)at;
+		err = (int)at;
+		goto as_before;
 	}
 	err = view_register(mmu, to, len);
-	sys(SYS_madvise, to, len, MADV_NORMAL);
-	return err ? err : rt_view_protect(mmu, to, len, rights);
+	if (!err)
+		err = rt_view_protect(mmu, to, len, rights);
+	if (!err) {
+		ASSERT(sys(SYS_madvise, to, len, MADV_NORMAL) == 0);
+		return 0;
+	}
+	/* Back, or the copies would be where nobody looks for them. Something stays at `to`
+	 * until the caller closes it: another thread's mapping must not come to be there. */
+	at = sys(SYS_mremap, to, len, len, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, old);
+	ASSERT((uint64_t)at == old);
+	ASSERT(view_register(mmu, old, len) == 0);
+as_before:
+	ASSERT(sys(SYS_madvise, old, len, MADV_NORMAL) == 0);
+	ASSERT(rt_view_protect(mmu, old, len, rights) == 0);
+	return err;
 }
 
 int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)

@@ -321,13 +321,20 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 {
 	(void)mmu;
 	machine_point("view_move", MEMORY, SIM_W);
-	if (!is_viewed(old, len / RT_PAGE) || sim_fails("view_move"))
+	if (!is_viewed(old, len / RT_PAGE))
 		return -ENOMEM;
+	bool fails = sim_fails("view_move");
 	for (unsigned i = vpage_of(old); i < vpage_of(old) + len / RT_PAGE; i++) {
 		/* A real one takes them along, without their protection. */
 		unsigned flags = S->pte[i].flags;
 		if (flags & SIM_PTE_PRESENT && (!(flags & SIM_PTE_OWN) || flags & SIM_PTE_WP))
 			sim_fail("CONTRACT", "a view is moved with more than private copies in it");
+	}
+	if (fails) {
+		/* A real one has made room before it fails, or not. */
+		if (UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 1)
+			cut(to, len);
+		return -ENOMEM;
 	}
 	split_view(old);
 	split_view(old + len);
