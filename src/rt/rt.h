@@ -53,8 +53,8 @@ enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
  * rt_wait: if *word is still expected, sleep until a wake, timeout_ns (0: no limit),
  *   or a reason of the machine's own: a return says nothing, look again.
  *   Returns 0, or -EINTR when the thread was killed and should unwind.
- * rt_wake: wake up to n sleepers. Order: everything before the wake is visible to
- *   a thread that is woken by it. */
+ * rt_wake: wake up to n sleepers; which ones is not said. Order: everything before the
+ *   wake is visible to a thread that is woken by it. */
 int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns);
 void rt_wake(rt_u32 *word, unsigned n);
 bool rt_killed(void);
@@ -66,7 +66,7 @@ void rt_rcu_read_lock(void);
 void rt_rcu_read_unlock(void);
 void rt_rcu_synchronize(void);
 
-/* --- thread and clock */
+/* --- thread and clock. A thread's signals are blocked: it does not touch views. */
 int rt_thread_start(struct rt_thread *t, void (*fn)(void *), void *arg, const char *name);
 void rt_thread_join(struct rt_thread *t);
 uint64_t rt_now_ns(void);
@@ -77,11 +77,15 @@ void rt_pages_free(void *p, size_t bytes);
 
 /* --- object: the memory that holds cached pages of one mapping. A page is either
  * there (it has content and costs a frame) or not.
- * fill:  make pages [index, index+n) be there with the content of buf.
- * fetch: copy pages that are there to buf; a page that is not reads zero.
+ * fill:  make pages [index, index+n) be there with the content of buf. One that fails may
+ *   have made the pages before the failing one be there.
+ * fetch: copy pages that are there to buf; a page that is not reads zero. One that fails
+ *   spoils buf; past the end it is -EIO.
  * drop:  pages are not there afterwards, nor mapped in any view.
  * patch: change bytes of a page that is there.
- * May sleep for memory. The caller orders fill, drop and rt_mmu_map of one page. */
+ * close: when no view shows it.
+ * Patch and drop of pages that are there do not fail. May sleep for memory. The caller
+ * orders fill, drop and rt_mmu_map of one page. */
 int rt_object_open(struct rt_object *o, uint64_t pages);
 void rt_object_close(struct rt_object *o);
 int rt_object_grow(struct rt_object *o, uint64_t pages);
@@ -90,7 +94,10 @@ int rt_object_fetch(struct rt_object *o, uint64_t index, void *buf, uint64_t n);
 int rt_object_drop(struct rt_object *o, uint64_t index, uint64_t n);
 int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t len);
 
-/* --- mmu: views of objects at addresses that the program uses.
+/* --- mmu: views of objects at addresses that the program uses. A range lies in one view,
+ * else -ENOENT, and nothing is done; parts of different rights are views of their own;
+ * adjacent ones may or may not be one. wrprotect, unprotect, zap, protect and close may
+ * span views. Past the object: -EFAULT.
  * open:  a range whose pages are all unmapped; every touch faults to us.
  *   *addr: in, the wish (0: none) or the place (RT_VIEW_FIXED); out, the place. NOREPLACE
  *   only with FIXED. If a FIXED open fails, the range may be empty.
@@ -101,16 +108,17 @@ int rt_object_patch(struct rt_object *o, uint64_t byte, const void *buf, size_t 
  * close: does not fail. The middle of a view only once it is parted: what is left of that
  *   are two.
  * map:   map n pages from addr, which are there in the object, at once; wp: the
- *   first write faults. Returns the pages mapped from the front (a page mapped
- *   already counts and keeps its protection), or -errno if none:
+ *   first write faults; in a private view always wp. Returns the pages mapped from the
+ *   front (a page mapped already counts and keeps its protection), or -errno if none:
  *   -EFAULT the page is not there; -ENOENT the range is not a view; -EAGAIN try again.
  * copy:  fill and map in one, for a page of a shared view that is neither there nor mapped.
  *   0, or -errno: -EEXIST it is there or mapped already; the others as map.
  * zap:   unmap; the pages stay in the object. No other thread uses an old
- *   translation after it returned. A private copy is lost.
- * wrprotect / unprotect: the next write faults / does not.
+ *   translation after it returned. A private copy is lost. Does not fail.
+ * wrprotect / unprotect: the next write faults / does not. wrprotect does not fail when a
+ *   page under the same table is mapped.
  * own:   make the page of a private view the process's own, with the content of buf,
- *   whatever was mapped there. */
+ *   whatever was mapped there. Not one step: that is gone even if it fails. */
 #define RT_READ           1u
 #define RT_WRITE          2u
 #define RT_VIEW_FIXED     1u
@@ -138,7 +146,11 @@ int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf);
 
 /* --- file: where a store's bytes are. Offsets and lengths in bytes, buffers page
- * aligned. Reads and writes may sleep, may be short, and may fail with any errno. */
+ * aligned. Reads and writes may sleep, may be short, and may fail with any errno: a write
+ * may have arrived in part then, a read spoils buf. Writing a file that was not opened for
+ * it: -EBADF.
+ * sync: what was written before it began is durable. If it fails, that may be lost, and a
+ *   later sync does not promise it: it is to be written again. */
 int rt_file_open(struct rt_file *f, int handle, bool writable, bool direct);
 void rt_file_close(struct rt_file *f);
 int64_t rt_file_size(struct rt_file *f);
@@ -162,7 +174,7 @@ struct rt_io {
 	void (*done)(struct rt_io *io);
 };
 int rt_ioq_open(struct rt_ioq *q);
-void rt_ioq_close(struct rt_ioq *q); /* after the last done() */
+void rt_ioq_close(struct rt_ioq *q); /* waits until the last done() has returned */
 void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more);
 void rt_ioq_flush(struct rt_ioq *q);
 

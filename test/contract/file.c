@@ -204,7 +204,7 @@ static void opened_for_reading_it_is_not_written(void)
 
 	file_begin(&o, PAGES(1), false, false);
 	token_put(o.buf, 50);
-	CHECK(rt_file_write(&o.f, o.buf, RT_PAGE, 0) < 0);
+	CHECK_IS(rt_file_write(&o.f, o.buf, RT_PAGE, 0), -EBADF);
 	CHECK_IS(read_all(&o.f, o.buf, RT_PAGE, 0), RT_PAGE);
 	CHECK_IS(page_word(o.buf, 0), driver_file_word(0, 0));
 	file_end(&o);

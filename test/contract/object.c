@@ -120,7 +120,7 @@ static void past_its_end_nothing_is_fetched(void)
 	struct world w;
 
 	world_open(&w, 2);
-	CHECK(rt_object_fetch(&w.object, 2, w.buf, 1) < 0);
+	CHECK_IS(rt_object_fetch(&w.object, 2, w.buf, 1), -EIO);
 	CHECK_IS(rt_object_drop(&w.object, 1, 3), 0); /* what is not there need not be dropped */
 	world_close(&w);
 }

@@ -142,7 +142,8 @@ static void past_the_object_there_is_none(void)
 	world_open(&w, 1);
 	uint64_t v = world_view(&w, 0, 2, RW, RT_VIEW_PRIVATE);
 	token_put(w.buf, 90);
-	CHECK(rt_mmu_own(&w.mmu, v + RT_PAGE, w.buf) < 0);
+	CHECK_IS(rt_mmu_own(&w.mmu, v + RT_PAGE, w.buf), -EFAULT);
+	CHECK_IS(rt_mmu_map(&w.mmu, v + RT_PAGE, 1, true), -EFAULT);
 	FAULTS(v + RT_PAGE, false);
 	CHECK_IS(rt_object_grow(&w.object, 2), 0);
 	CHECK_IS(rt_mmu_own(&w.mmu, v + RT_PAGE, w.buf), 0);

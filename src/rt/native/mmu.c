@@ -184,8 +184,10 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 			done += (uint64_t)c.mapped / RT_PAGE; /* the next try says why */
 		else if (err == -EEXIST)
 			done++;
+		else if (done > 0)
+			return (int64_t)done;
 		else
-			return done ? (int64_t)done : err;
+			return err == -EINVAL ? -EFAULT : err; /* past the end of the memfd */
 	}
 	return (int64_t)done;
 }
