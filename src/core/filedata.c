@@ -118,6 +118,26 @@ static void patch_latecomers(struct mapping *m, uint64_t off, uint64_t len,
 	}
 }
 
+/* What was put is no more durable than what write-back writes. What of it is not cached
+ * could not be written again. Needs: the folios locked. */
+static void note_put(struct mapping *m, uint64_t off, uint64_t len, const struct held *h)
+{
+	uint64_t at = off >> RT_PAGE_SHIFT, end = pages_of(off + len);
+
+	for (unsigned i = 0; i < h->n && at < end && h->folio[i]->index <= at; i++) {
+		struct folio *f = h->folio[i];
+		if (f->mapping != m)
+			break; /* not patched, but dropped */
+		folio_note_written(m, f);
+		at = f->index + folio_pages(f);
+	}
+	if (at < end) {
+		rt_lock(&m->slots_lock);
+		writeback_note_gone(m, rt_load_u64(&m->era, RT_ACQUIRE));
+		rt_unlock(&m->slots_lock);
+	}
+}
+
 int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 		       const struct filedata_source *src)
 {
@@ -137,6 +157,7 @@ int64_t filedata_write(struct mapping *m, uint64_t off, uint64_t len,
 		mapping_extend(m, off + (uint64_t)put);
 		for (unsigned i = 0; i < held.n; i++)
 			patch_folio(m, held.folio[i], off, (uint64_t)put, src, buf);
+		note_put(m, off, (uint64_t)put, &held);
 		patch_latecomers(m, off, (uint64_t)put, src, &held, buf);
 		bounce_put(&mm->bounce, buf, 1);
 	}

@@ -8,6 +8,7 @@
 #include "core/mm.h"
 #include "core/pgtable.h"
 #include "core/reclaim.h"
+#include "core/writeback.h"
 
 struct folio *filemap_get(struct mapping *m, uint64_t index)
 {
@@ -192,6 +193,7 @@ void filemap_forget(struct mapping *m, struct folio *f, bool remember)
 	filemap_unbounce(mm, f);
 	lru_del(mm, f, remember);
 	rt_lock(&m->slots_lock);
+	writeback_note_gone(m, folio_written_in(m, f));
 	radix_store(&m->folios, f->index, pages, NULL);
 	f->mapping = NULL;
 	rt_count_u64(&m->cached, -pages);

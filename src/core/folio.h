@@ -31,7 +31,8 @@
 struct mapping;
 struct mm;
 
-/* state: order in the top byte (c), and these bits (a) */
+/* state: order in the top byte (c), below it when it was written (WRITEBACK or F), and these
+ * bits (a) */
 #define FOLIO_LOCKED      (1u << 0)
 #define FOLIO_WAITERS     (1u << 1) /* somebody may be queued for LOCKED or WRITEBACK */
 #define FOLIO_UPTODATE    (1u << 2) /* content is valid; set and cleared under F */
@@ -46,6 +47,8 @@ struct mm;
 #define FOLIO_REDIRTY     (1u << 11) /* a write failed: all of it is dirty */
 #define FOLIO_SEEN        (1u << 12) /* was mapped once since it was read */
 #define FOLIO_BOUNCED     (1u << 13) /* content is in `bounced`, not in the object (F) */
+#define FOLIO_ERA_SHIFT   16         /* eight bits: see folio_note_written() */
+#define FOLIO_ERA         (0xffu << FOLIO_ERA_SHIFT)
 #define FOLIO_ORDER_SHIFT 24
 
 struct folio {

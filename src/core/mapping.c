@@ -47,6 +47,9 @@ int mapping_open(struct mm *mm, struct store *store, struct mapping **out)
 	rt_lock_init(&m->views_lock);
 	rt_lock_init(&m->dirty_lock);
 	rt_lock_init(&m->sync_lock);
+	rt_lock_init(&m->barrier_lock);
+	rt_store_u64(&m->era, 1, RT_RELAXED);
+	rt_store_u64(&m->synced, 1, RT_RELAXED);
 	radix_init(&m->folios, &mm->nodes);
 	list_init(&m->views_list);
 	list_add(&mm->mappings, &m->by_mm);

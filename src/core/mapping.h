@@ -10,7 +10,7 @@
  * > dirty_lock. LOCKING.md has the whole table.
  *
  * Field key: (c) constant   (a) atomic   (S) slots_lock   (V) views_lock
- *   (D) dirty_lock   (M) mm->mmap_lock for writing
+ *   (D) dirty_lock   (B) barrier_lock   (M) mm->mmap_lock for writing
  */
 #ifndef CORE_MAPPING_H
 #define CORE_MAPPING_H
@@ -53,6 +53,16 @@ struct mapping {
 	rt_u32 epoch;             /* (a) which of writes[] new writes count in */
 	rt_u32 writes[2];         /* (a) under way; msync waits for the older */
 	struct rt_lock sync_lock; /* one msync at a time; sleeps for I/O */
+
+	/* what of the written is durable: see writeback.h */
+	struct rt_lock barrier_lock; /* one sync of the store at a time; sleeps for I/O */
+	rt_u64 era;                  /* (a) goes on with each sync; changes under B */
+	rt_u64 synced;               /* (a) what was written in earlier eras is durable; under B */
+	rt_u64 gone;                 /* (a) the last era that a page was written in which is not
+				      * cached any more; changes under S */
+	rt_u32 syncs_failed;         /* (a) changes under B */
+	int sync_error;              /* (B) of the last one that failed */
+	bool lost;                   /* (B) one failed when pages were gone that it was for */
 };
 
 static inline uint64_t pages_of(uint64_t bytes)

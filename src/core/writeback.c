@@ -62,11 +62,60 @@ void writeback_forget(struct folio *f)
 {
 	ASSERT(folio_test(f, FOLIO_LOCKED));
 	ASSERT(!folio_test(f, FOLIO_WRITEBACK));
+	if (folio_test(f, FOLIO_ERA))
+		folio_clear(f, FOLIO_ERA);
 	if (!folio_test(f, FOLIO_DIRTY))
 		return;
 	folio_clear(f, FOLIO_DIRTY);
 	f->dirty_map = 0;
 	rt_count_u64(&f->mapping->mm->dirty, -folio_pages(f));
+}
+
+/* f is dirty again, all of it. Needs: f locked, or under write-back. */
+static void redirty(struct mapping *m, struct folio *f)
+{
+	rt_lock(&m->dirty_lock);
+	if (!(rt_or_u32(&f->state, FOLIO_DIRTY | FOLIO_REDIRTY, RT_ACQ_REL) & FOLIO_DIRTY))
+		rt_count_u64(&m->mm->dirty, folio_pages(f));
+	queue_push(m, f);
+	rt_unlock(&m->dirty_lock);
+}
+
+/* --- eras ---------------------------------------------------------------------- */
+
+/*
+ * An era ends where a sync begins. What was written in it, or before, that sync makes
+ * durable; what is written during the sync is of the next one. A folio has eight bits for
+ * its era: one of 255, or none. So it may be taken for younger than it is, 255 syncs
+ * later, and be written once more than it must.
+ */
+#define ERAS 255
+
+void folio_note_written(struct mapping *m, struct folio *f)
+{
+	/* After the write, and before it is known that it is over: pairs with sync_store(). */
+	uint32_t now = (uint32_t)(rt_load_u64(&m->era, RT_SEQ_CST) % ERAS) + 1;
+	uint32_t old = (rt_load_u32(&f->state, RT_RELAXED) & FOLIO_ERA) >> FOLIO_ERA_SHIFT;
+
+	/* These bits are ours alone: one addition exchanges them. */
+	if (now != old)
+		rt_add_u32(&f->state, (now - old) << FOLIO_ERA_SHIFT, RT_ACQ_REL);
+}
+
+uint64_t folio_written_in(const struct mapping *m, const struct folio *f)
+{
+	uint64_t era = (rt_load_u32(&f->state, RT_ACQUIRE) & FOLIO_ERA) >> FOLIO_ERA_SHIFT;
+
+	if (era == 0)
+		return 0;
+	uint64_t now = rt_load_u64(&m->era, RT_ACQUIRE);
+	return now - (now % ERAS + 1 + ERAS - era) % ERAS;
+}
+
+void writeback_note_gone(struct mapping *m, uint64_t era)
+{
+	if (era > rt_load_u64(&m->gone, RT_RELAXED))
+		rt_store_u64(&m->gone, era, RT_RELEASE);
 }
 
 /* --- one write ---------------------------------------------------------------- */
@@ -121,14 +170,10 @@ static void note_success(struct mapping *m)
  * pages arrived is not known. WRITEBACK keeps it in the mapping until here. */
 static void folio_written(struct mm *mm, struct folio *f, int err)
 {
-	if (err) {
-		struct mapping *m = f->mapping;
-		rt_lock(&m->dirty_lock);
-		if (!(rt_or_u32(&f->state, FOLIO_DIRTY | FOLIO_REDIRTY, RT_ACQ_REL) & FOLIO_DIRTY))
-			rt_count_u64(&mm->dirty, folio_pages(f));
-		queue_push(m, f);
-		rt_unlock(&m->dirty_lock);
-	}
+	if (err)
+		redirty(f->mapping, f);
+	else
+		folio_note_written(f->mapping, f);
 	rt_count_u64(&mm->writeback, -folio_pages(f));
 	folio_end_writeback(mm, f);
 	folio_put(mm, f);
@@ -528,6 +573,73 @@ static int flush(struct mapping *m, uint64_t index, uint64_t end, bool take)
 	return err;
 }
 
+/* Make dirty again what was written since the last good sync. Needs: m->barrier_lock, and
+ * m->size_lock: whoever wrote to the file itself has noted that by now. */
+static void write_again(struct mapping *m)
+{
+	struct mm *mm = m->mm;
+	uint64_t synced = rt_load_u64(&m->synced, RT_RELAXED), key;
+	void *value;
+
+	for (uint64_t at = 0; radix_gang(&m->folios, at, UINT64_MAX, &value, &key, 1) > 0;
+	     at = key + 1) {
+		struct folio *f = filemap_get(m, key);
+		if (!f)
+			continue;
+		/* In this order: a write notes its era before it is over. */
+		if (folio_test(f, FOLIO_WRITEBACK) || folio_written_in(m, f) >= synced) {
+			folio_lock(mm, f, false);
+			folio_wait_writeback(mm, f);
+			if (f->mapping == m && folio_written_in(m, f) >= synced)
+				redirty(m, f);
+			folio_unlock(mm, f);
+		}
+		folio_put(mm, f);
+	}
+}
+
+/* Needs: m->barrier_lock. */
+static int sync_store(struct mapping *m)
+{
+	uint64_t era = rt_add_u64(&m->era, 1, RT_SEQ_CST) + 1;
+	int err = m->store->ops->sync(m->store);
+
+	if (!err) {
+		rt_store_u64(&m->synced, era, RT_RELEASE);
+		return 0;
+	}
+	rt_lock(&m->size_lock);
+	write_again(m);
+	if (rt_load_u64(&m->gone, RT_ACQUIRE) >= rt_load_u64(&m->synced, RT_RELAXED)) {
+		COVER(sync_lost_pages);
+		m->lost = true;
+	}
+	rt_unlock(&m->size_lock);
+	m->sync_error = err;
+	/* Last: an msync that knows of it finds dirty what it has to write. */
+	rt_add_u32(&m->syncs_failed, 1, RT_RELEASE);
+	return err;
+}
+
+/* Make durable what was written before; failed: m->syncs_failed before that began. */
+static int barrier(struct mapping *m, uint32_t failed)
+{
+	uint64_t written = rt_load_u64(&m->era, RT_ACQUIRE); /* in this era, or before */
+	int err = 0;
+
+	rt_lock(&m->barrier_lock);
+	if (failed != rt_load_u32(&m->syncs_failed, RT_RELAXED))
+		err = m->sync_error; /* it may have been for what we wrote, too */
+	else if (rt_load_u64(&m->synced, RT_RELAXED) <= written)
+		err = sync_store(m);
+	else
+		COVER(sync_of_another); /* which began after our writes */
+	if (!err && m->lost)
+		err = -EIO;
+	rt_unlock(&m->barrier_lock);
+	return err;
+}
+
 int writeback_push(struct mapping *m, uint64_t index, uint64_t end)
 {
 	return flush(m, index, end, false);
@@ -539,9 +651,10 @@ int writeback_sync(struct mapping *m, uint64_t index, uint64_t end, bool wait)
 		write_range(m, index, end, false);
 		return 0;
 	}
+	uint32_t failed = rt_load_u32(&m->syncs_failed, RT_ACQUIRE);
 	int err = flush(m, index, end, true);
 	if (!err && m->store->ops->sync)
-		err = m->store->ops->sync(m->store);
+		err = barrier(m, failed);
 	return err;
 }
 

@@ -17,6 +17,11 @@
  *
  * msync: write what is dirty in the range, wait for every write of this mapping that
  * began before, sync the store, report the error noted since the last report.
+ *
+ * A sync of the store that fails is told once: Linux takes for clean what it could not
+ * make durable, and the next one succeeds. So whatever was written since the last good
+ * one is made dirty again; which that is, the folios say by the era they were written in.
+ * What is not cached any more cannot be written again: then msync fails for good.
  */
 #ifndef CORE_WRITEBACK_H
 #define CORE_WRITEBACK_H
@@ -46,8 +51,17 @@ int writeback_all(struct mm *mm);
 /* writeback_pending - is anything dirty or being written? */
 bool writeback_pending(struct mapping *m);
 
-/* writeback_forget - f leaves the mapping: no longer dirty. Needs: f locked, not
- * under write-back. */
+/* folio_note_written - the content of f has reached the store, by a write of ours or the
+ * program's. Needs: f under write-back, or locked. */
+void folio_note_written(struct mapping *m, struct folio *f);
+/* folio_written_in - the era in which it last did; 0: not since it was read. */
+uint64_t folio_written_in(const struct mapping *m, const struct folio *f);
+/* writeback_note_gone - what was written in that era is not cached any more. Needs:
+ * m->slots_lock. */
+void writeback_note_gone(struct mapping *m, uint64_t era);
+
+/* writeback_forget - f leaves the mapping, and its content is nothing to keep. Needs: f
+ * locked, not under write-back. */
 void writeback_forget(struct folio *f);
 /* writeback_drop_queue - let go of the stack. Needs: nobody else uses m. */
 void writeback_drop_queue(struct mapping *m);

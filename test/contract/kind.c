@@ -721,6 +721,19 @@ static void a_full_disk_takes_what_fits(void)
 	rt_file_close(&f);
 }
 
+/* Token `t` in the first half of the first page. */
+static void write_token(struct rt_file *f, char *buf, uint64_t t)
+{
+	token_put(buf, t);
+	while (rt_file_write(f, buf, RT_PAGE / 2, 0) != (int64_t)RT_PAGE / 2)
+		;
+}
+
+static bool token_is_durable(uint64_t t)
+{
+	return S->file[0].durable[0][0] == token_word(t, 0);
+}
+
 static void what_is_not_synced_is_not_durable(void)
 {
 	struct rt_file f;
@@ -729,17 +742,55 @@ static void what_is_not_synced_is_not_durable(void)
 	expect(ALL(2));
 	CHECK_IS(rt_file_open(&f, driver_file(PAGES(1)), true, true), 0);
 	char *buf = rt_pages_alloc(RT_PAGE);
-	token_put(buf, 80);
-	while (rt_file_write(&f, buf, RT_PAGE / 2, 0) != (int64_t)RT_PAGE / 2)
-		;
-	CHECK(S->file[0].durable[0][0] != token_word(80, 0));
+	write_token(&f, buf, 80);
+	CHECK(!token_is_durable(80));
 	may_fail(true);
 	int err = rt_file_sync(&f);
 	may_fail(false);
-	CHECK_IS(S->file[0].durable[0][0] == token_word(80, 0), !err);
+	CHECK_IS(token_is_durable(80), !err);
 	saw(err ? 0 : 1);
+	/* What a sync has failed for another one does not keep; written again it does. */
+	CHECK_IS(rt_file_sync(&f), 0);
+	CHECK_IS(token_is_durable(80), !err);
+	CHECK_IS(sim_file_word(0, 0, 0), token_word(80, 0));
+	write_token(&f, buf, 80);
+	CHECK_IS(rt_file_sync(&f), 0);
+	CHECK(token_is_durable(80));
 	rt_pages_free(buf, RT_PAGE);
 	rt_file_close(&f);
+}
+
+struct syncer {
+	struct rt_file f;
+	rt_u32 begins;
+};
+
+static void sync_it(void *arg)
+{
+	struct syncer *s = arg;
+
+	rt_store_u32(&s->begins, 1, RT_RELEASE);
+	CHECK_IS(rt_file_sync(&s->f), 0);
+}
+
+static void a_sync_need_not_keep_what_came_after_it_began(void)
+{
+	struct syncer s = { .begins = { 0 } };
+	struct rt_thread t;
+
+	/* 0: it is not durable, 1: it is */
+	expect(ALL(2));
+	CHECK_IS(rt_file_open(&s.f, driver_file(PAGES(1)), true, true), 0);
+	char *buf = rt_pages_alloc(RT_PAGE);
+	thread_begin(&t, sync_it, &s);
+	until(&s.begins, 1);
+	write_token(&s.f, buf, 85);
+	rt_thread_join(&t);
+	saw(token_is_durable(85));
+	CHECK_IS(rt_file_sync(&s.f), 0);
+	CHECK(token_is_durable(85));
+	rt_pages_free(buf, RT_PAGE);
+	rt_file_close(&s.f);
 }
 
 /* --- the queue --------------------------------------------------------------------------- */
@@ -950,8 +1001,8 @@ TESTS(kind, TEST(memory_and_threads_are_refused), TEST(freed_pages_come_back_at_
       TEST(a_load_meets_a_zap_half_way), TEST(a_store_meets_a_wrprotect_half_way),
       TEST(a_page_is_seen_half_filled), TEST(files_fail), TEST(a_read_stops_in_the_middle),
       TEST(a_write_ends_in_any_way), TEST(a_full_disk_takes_what_fits),
-      TEST(what_is_not_synced_is_not_durable), TEST(requests_overtake_each_other),
-      TEST(done_comes_before_submit_returns_or_after),
+      TEST(what_is_not_synced_is_not_durable), TEST(a_sync_need_not_keep_what_came_after_it_began),
+      TEST(requests_overtake_each_other), TEST(done_comes_before_submit_returns_or_after),
       TEST(with_more_it_waits_for_the_flush_or_not), TEST(a_queued_read_ends_in_any_way),
       TEST(a_queued_write_ends_in_any_way), TEST(a_queue_is_refused),
       TEST(a_run_begins_as_the_last_one_did), TEST(failures_are_put_down_to_the_place_that_failed));

@@ -2,11 +2,13 @@
 /*
  * disk.c (sim) - files on a device with a volatile cache, and the queue to it.
  *
- * A write lands in the cache, sector by sector in any order; a sync makes the cache
- * durable. A crash keeps any subset of what was not synced: judged by `durable`, the
- * worst one. Reads may be short, reads, writes and syncs may fail, a file may be full
- * from some byte on. Requests of the queue complete in any order on a thread of their
- * own, those submitted with `more` not before the flush (knob).
+ * A write lands in the cache, sector by sector in any order; a sync makes durable what was
+ * there when it began. A crash keeps any subset of what was not synced: judged by
+ * `durable`, the worst one. A sync that fails loses what it was for: reads give it still,
+ * but no later sync makes it durable, unless it is written again. Reads may be short,
+ * reads, writes and syncs may fail, a file may be full from some byte on. Requests of the
+ * queue complete in any order on a thread of their own, those submitted with `more` not
+ * before the flush (knob).
  */
 #include <errno.h>
 #include <string.h>
@@ -59,8 +61,10 @@ void sim_file_truncate(unsigned file, uint64_t size)
 			f->page[at / RT_PAGE][at % RT_PAGE] = 0;
 		for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
 			for (unsigned w = 0; w < SIM_WORDS; w++)
-				if (p * RT_PAGE + w * SIM_SECTOR >= size)
+				if (p * RT_PAGE + w * SIM_SECTOR >= size) {
 					f->durable[p][w] = 0;
+					f->lost[p][w] = false;
+				}
 	}
 	f->size = size;
 	machine_seen(size);
@@ -157,6 +161,8 @@ static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
 		sim_fail("MACHINE", "a write past what a simulated file has");
 	for (size_t i = 0; i < n; i++)
 		f->page[(off + i) / RT_PAGE][(off + i) % RT_PAGE] = (uint8_t)buf[i];
+	for (uint64_t at = off / SIM_SECTOR; at * SIM_SECTOR < off + n; at++)
+		f->lost[at / SIM_WORDS][at % SIM_WORDS] = false;
 	if (off + n > f->size)
 		f->size = off + n;
 	for (uint64_t at = off / SIM_SECTOR * SIM_SECTOR; at < off + n && E.on_write;
@@ -193,21 +199,50 @@ int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t o
 	return n;
 }
 
+/* A file as a sync found it. */
+struct synced {
+	uint64_t word[SIM_FILE_PAGES][SIM_WORDS], durable[SIM_FILE_PAGES][SIM_WORDS];
+	bool lost[SIM_FILE_PAGES][SIM_WORDS];
+};
+
+static void sync_begin(struct sim_file *f, struct synced *at)
+{
+	for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
+		for (unsigned w = 0; w < SIM_WORDS; w++) {
+			at->word[p][w] = *file_word(f, p, w);
+			at->durable[p][w] = f->durable[p][w];
+			at->lost[p][w] = f->lost[p][w];
+		}
+}
+
+static void sync_end(struct sim_file *f, const struct synced *at, bool fails)
+{
+	for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
+		for (unsigned w = 0; w < SIM_WORDS; w++) {
+			if (fails) /* what came meanwhile may be lost with the rest */
+				f->lost[p][w] |= *file_word(f, p, w) != f->durable[p][w];
+			/* Another sync that ended meanwhile may have kept something newer. */
+			else if (!at->lost[p][w] && !f->lost[p][w] &&
+				 f->durable[p][w] == at->durable[p][w])
+				f->durable[p][w] = at->word[p][w];
+		}
+}
+
 int rt_file_sync(struct rt_file *f)
 {
 	struct sim_file *file = &S->file[f->id];
+	struct synced at;
 
 	machine_point("sync", DISK, SIM_W);
 	bool fails = sim_fails("file_sync");
+	sync_begin(file, &at);
 	sim_yield("syncing");
+	fails |= file->dead_writes;
+	machine_point(fails ? "the sync fails" : "synced", DISK, SIM_W);
 	file->syncs++;
-	if (fails || file->dead_writes)
-		return -EIO;
-	for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
-		for (unsigned w = 0; w < SIM_WORDS; w++)
-			file->durable[p][w] = *file_word(file, p, w);
-	machine_seen(1);
-	return 0;
+	sync_end(file, &at, fails);
+	machine_seen(!fails);
+	return fails ? -EIO : 0;
 }
 
 void rt_file_trim(struct rt_file *f, uint64_t off, uint64_t len)
@@ -252,6 +287,8 @@ static void io_main(void *arg)
 			S->io_held[i] = S->io_held[i + 1];
 			S->io_site[i] = S->io_site[i + 1];
 		}
+		/* Its place among what others do to the device: a sync begins before or after. */
+		machine_point("complete", DISK, io->write ? SIM_W : SIM_R);
 		if (io->write && !io->file->writable)
 			io->res = -EBADF;
 		else if (sim_fails(io->write ? "io_write" : "io_read"))

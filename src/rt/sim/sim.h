@@ -129,6 +129,7 @@ struct sim_file {
 	uint32_t reads, writes, syncs;
 	uint32_t page_reads[SIM_FILE_PAGES];
 	uint64_t durable[SIM_FILE_PAGES][SIM_WORDS]; /* survives a crash for sure */
+	bool lost[SIM_FILE_PAGES][SIM_WORDS];        /* a sync failed since it was written */
 	uint8_t page[SIM_FILE_PAGES][RT_PAGE];       /* the volatile cache: what a read gives */
 };
 
