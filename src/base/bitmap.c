@@ -43,6 +43,19 @@ size_t bitmap_find_run_from(const uint64_t *map, size_t nbits, size_t first, siz
 	return BITMAP_NONE;
 }
 
+size_t bitmap_next(const uint64_t *map, size_t nbits, size_t first, bool set)
+{
+	for (size_t i = first; i < nbits; i = (i | 63) + 1) {
+		uint64_t word = (set ? map[i / 64] : ~map[i / 64]) >> (i % 64);
+
+		if (word) {
+			i += (size_t)__builtin_ctzll(word);
+			return i < nbits ? i : nbits;
+		}
+	}
+	return nbits;
+}
+
 size_t bitmap_find_last(const uint64_t *map, size_t nbits)
 {
 	for (size_t word = BITMAP_WORDS(nbits); word-- > 0;) {

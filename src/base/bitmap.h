@@ -24,6 +24,10 @@ size_t bitmap_find_run(const uint64_t *map, size_t nbits, size_t n);
 
 /* bitmap_find_run_from - the same, from bit `first` on. */
 size_t bitmap_find_run_from(const uint64_t *map, size_t nbits, size_t first, size_t n);
+
+/* bitmap_next - the first bit from `first` on that is set, or is not; nbits: none is. */
+size_t bitmap_next(const uint64_t *map, size_t nbits, size_t first, bool set);
+
 /* bitmap_find_last - the last clear bit below nbits, or BITMAP_NONE. */
 size_t bitmap_find_last(const uint64_t *map, size_t nbits);
 

@@ -57,6 +57,13 @@ static size_t model_find_last(const bool *model, size_t nbits)
 	return BITMAP_NONE;
 }
 
+static size_t model_next(const bool *model, size_t nbits, size_t first, bool set)
+{
+	while (first < nbits && model[first] != set)
+		first++;
+	return first < nbits ? first : nbits;
+}
+
 static void finds_what_the_model_finds(void **state)
 {
 	uint64_t r = 7;
@@ -81,6 +88,10 @@ static void finds_what_the_model_finds(void **state)
 		assert_true(bitmap_find_run(map, nbits, n) == model_find_run(model, nbits, n));
 		assert_true(bitmap_find_run(map, nbits, 1) == model_find_run(model, nbits, 1));
 		assert_true(bitmap_find_last(map, nbits) == model_find_last(model, nbits));
+		for (i = 0; i <= nbits; i++)
+			for (k = 0; k < 2; k++)
+				assert_true(bitmap_next(map, nbits, i, k) ==
+					    model_next(model, nbits, i, k));
 	}
 }
 
