@@ -13,6 +13,7 @@
 #include "base/bitmap.h"
 #include "rt/rt.h"
 #include "rt/native/fork.h"
+#include "rt/native/range.h"
 #include "rt/native/sys.h"
 
 /*
@@ -98,7 +99,7 @@ static void *arena_take(struct arena *a, size_t pages)
 	return a->base + at * RT_PAGE;
 }
 
-static void *range_take(size_t pages)
+void *rt_native_range_take(size_t pages)
 {
 	void *p = NULL;
 
@@ -112,8 +113,7 @@ static void *range_take(size_t pages)
 	return p;
 }
 
-/* Whatever is mapped there goes. */
-static void range_give(void *p, size_t pages)
+void rt_native_range_give(void *p, size_t pages)
 {
 	long err = sys(SYS_mmap, p, pages * RT_PAGE, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
@@ -140,10 +140,10 @@ static void range_give(void *p, size_t pages)
 void *rt_pages_alloc(size_t bytes)
 {
 	size_t pages = (bytes + RT_PAGE - 1) / RT_PAGE;
-	void *p = range_take(pages);
+	void *p = rt_native_range_take(pages);
 
 	if (p && sys(SYS_mprotect, p, pages * RT_PAGE, PROT_READ | PROT_WRITE) != 0) {
-		range_give(p, pages);
+		rt_native_range_give(p, pages);
 		return NULL;
 	}
 	return p;
@@ -152,7 +152,7 @@ void *rt_pages_alloc(size_t bytes)
 void rt_pages_free(void *p, size_t bytes)
 {
 	if (p)
-		range_give(p, (bytes + RT_PAGE - 1) / RT_PAGE);
+		rt_native_range_give(p, (bytes + RT_PAGE - 1) / RT_PAGE);
 }
 
 long sys_fd_away(long fd)
