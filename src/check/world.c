@@ -763,6 +763,14 @@ static bool check_words(void)
 	return true;
 }
 
+static bool pool_left(void)
+{
+	for (unsigned i = 0; i < SIM_POOLS; i++)
+		if (S->pool[i].frames)
+			return true;
+	return false;
+}
+
 static bool check_leaks(void)
 {
 	if (S->used_pages != W->baseline)
@@ -770,6 +778,8 @@ static bool check_leaks(void)
 			     S->used_pages - (unsigned)W->baseline);
 	else if (S->frames_free != SIM_FRAMES)
 		check_broken("LEAK", "%u frames are left", SIM_FRAMES - S->frames_free);
+	else if (pool_left())
+		check_broken("LEAK", "a pool is left open");
 	else
 		return true;
 	return false;

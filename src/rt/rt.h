@@ -25,7 +25,7 @@
 /* The memory orders of the operations below; each non-relaxed use names its partner. */
 enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
 
-#include "rt_types.h" /* RT_PAGE_SHIFT, struct rt_u32, rt_u64, rt_ptr, rt_lock, rt_object, rt_mmu, rt_ioq,
+#include "rt_types.h" /* RT_PAGE_SHIFT, struct rt_u32, rt_u64, rt_ptr, rt_lock, rt_object, rt_pool, rt_mmu, rt_ioq,
 			 rt_file, rt_thread, and the inline bodies */
 
 #define RT_PAGE (1ull << RT_PAGE_SHIFT)
@@ -144,6 +144,44 @@ void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n);
 int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf);
+
+/* --- anonymous memory. A view opened without an object (o NULL, RT_VIEW_PRIVATE; index is
+ * of no account): its pages are its own, and there is nothing under them. A page that is
+ * taken out of the view waits in a frame of the pool. A frame is there (it has content and
+ * costs a page) or not. Zap, wrprotect, unprotect, protect, part and close are as for any
+ * view: what is zapped is lost. rt_mmu_map, rt_mmu_copy, rt_mmu_own and rt_view_move are not
+ * for these views. Nobody takes, moves, puts or drops what a transfer of ours is at: what
+ * -EBUSY says of a transfer, the machine may as well not see.
+ * pool_open: room for `frames` of them, numbered from 0; none is there.
+ * pool_at: where the content of a frame that is there is read, also by the file calls and
+ *   the queue. Nobody writes there. Frames in a row lie in a row.
+ * pool_drop: those frames are not there afterwards. Does not fail.
+ * fill: n pages at addr get the content of buf; none of them is mapped before. wp: the first
+ *   write faults. Returns the pages mapped from the front, or -errno if none: -EEXIST the
+ *   first one is mapped; -ENOENT the range is not a view; -EAGAIN, -ENOMEM.
+ * take: what is mapped of n pages from addr is not mapped afterwards, and in the frame of the
+ *   same distance from `frame`, none of which was there; what is not mapped is passed over.
+ *   Bit i of `there` (as base/bitmap.h has them) says whether page i is mapped; NULL: all are.
+ *   Returns the pages from the front for which that is so, or -errno if none: -EBUSY the
+ *   machine is at the first one that is mapped (a transfer of somebody's); -EAGAIN,
+ *   -ENOMEM. What is left may be write-protected then. No other thread used an old translation
+ *   after it returned. The view can be read.
+ * put: n frames, which are all there, become pages at addr, writable, where none is mapped.
+ *   They are not there afterwards. Returns as fill; -EBUSY: a transfer from the frame is
+ *   under way. The view can be written.
+ * move: n pages at src, all mapped, come to dst, where none is, and are writable there. Both
+ *   views can be written. Returns the pages moved from the front, or -errno if none: as fill
+ *   for dst; -EBUSY as take for src. What is left of src may be write-protected then. */
+int rt_pool_open(struct rt_mmu *mmu, struct rt_pool *p, uint64_t frames);
+void rt_pool_close(struct rt_mmu *mmu, struct rt_pool *p);
+void *rt_pool_at(struct rt_pool *p, uint64_t frame);
+void rt_pool_drop(struct rt_mmu *mmu, struct rt_pool *p, uint64_t frame, uint64_t n);
+int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t n, bool wp);
+int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+		    uint64_t n, const uint64_t *there);
+int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+		   uint64_t n);
+int64_t rt_mmu_move(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64_t n);
 
 /* --- file: where a store's bytes are. Offsets and lengths in bytes, buffers page
  * aligned. Reads and writes may sleep, may be short, and may fail with any errno: a write

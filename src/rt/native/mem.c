@@ -25,10 +25,6 @@
 #define ARENA_BYTES (1ull << 30)
 #define ARENAS      256
 
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18; MADV_DONTNEED refuses after mlockall(2) */
-#endif
-
 struct arena {
 	char *base;
 	uint64_t *map; /* taken pages; the first pages of the arena itself */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmu.c - views of objects, and their page tables through userfaultfd(2).
+ * mmu.c - views, and their page tables through userfaultfd(2).
  *
- * A view is a mapping of the object's memfd, registered MISSING, MINOR and WP
+ * A view of an object is a mapping of its memfd, registered MISSING, MINOR and WP
  * together (MINOR alone zero-fills holes silently, MISSING alone lets the kernel
- * map cached neighbours: fault-path.md 3), and MADV_DONTFORK.
+ * map cached neighbours: fault-path.md 3), and MADV_DONTFORK. One without an object is
+ * private anonymous memory, where MINOR is refused; what is special to it is in anon.c.
  *
  * Ranges never span two views: an ioctl over two kernel VMAs is ENOENT.
  */
@@ -14,12 +15,9 @@
 #include <sys/mman.h>
 
 #include "rt/rt.h"
+#include "rt/native/anon.h"
 #include "rt/native/sys.h"
 #include "rt/native/uffd.h"
-
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24 /* Linux 5.18 */
-#endif
 
 static int prot_of(unsigned rights)
 {
@@ -28,12 +26,19 @@ static int prot_of(unsigned rights)
 
 int rt_mmu_open(struct rt_mmu *mmu)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_NEEDED };
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_NEEDED | UFFD_FEATURE_MOVE };
 	long fd = sys(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 
 	if (fd < 0)
 		return (int)fd;
-	if (sys(SYS_ioctl, fd, UFFDIO_API, &api) < 0) {
+	long err = sys(SYS_ioctl, fd, UFFDIO_API, &api);
+	mmu->has_move = err == 0;
+	if (err < 0) {
+		/* A bit that the kernel does not know is EINVAL, and it can be asked again. */
+		api = (struct uffdio_api){ .api = UFFD_API, .features = UFFD_NEEDED };
+		err = sys(SYS_ioctl, fd, UFFDIO_API, &api);
+	}
+	if (err < 0) {
 		sys(SYS_close, fd);
 		return -ENOTSUP;
 	}
@@ -47,12 +52,9 @@ void rt_mmu_close(struct rt_mmu *mmu)
 	mmu->fd = -1;
 }
 
-static int view_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+static int uffd_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len, uint64_t mode)
 {
-	struct uffdio_register reg = { .range = { addr, len },
-				       .mode = UFFDIO_REGISTER_MODE_MISSING |
-					       UFFDIO_REGISTER_MODE_MINOR |
-					       UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_register reg = { .range = { addr, len }, .mode = mode };
 	long err = sys(SYS_ioctl, mmu->fd, UFFDIO_REGISTER, &reg);
 
 	if (err == 0)
@@ -60,23 +62,43 @@ static int view_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
 	return (int)err;
 }
 
+static int view_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	return uffd_register(mmu, addr, len,
+			     UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR |
+				     UFFDIO_REGISTER_MODE_WP);
+}
+
+int rt_native_anon_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len)
+{
+	/* A kernel that has neither does not know the advice. A page that is merged with
+	 * another (a process may ask for that everywhere) would not move. */
+	sys(SYS_madvise, addr, len, MADV_NOHUGEPAGE);
+	sys(SYS_madvise, addr, len, MADV_UNMERGEABLE);
+	return uffd_register(mmu, addr, len,
+			     UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+}
+
 int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64_t len,
 		 unsigned rights, unsigned flags, uint64_t *addr)
 {
 	int mflags = flags & RT_VIEW_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
 
+	if (!o)
+		mflags |= MAP_ANONYMOUS;
 	if (flags & RT_VIEW_FIXED)
 		mflags |= flags & RT_VIEW_NOREPLACE ? MAP_FIXED_NOREPLACE : MAP_FIXED;
 	/* Inaccessible until it is registered: no touch may slip to the kernel. */
-	long at = sys(SYS_mmap, *addr, len, PROT_NONE, mflags | MAP_NORESERVE, o->fd,
-		      index * RT_PAGE);
+	long at = sys(SYS_mmap, *addr, len, PROT_NONE, mflags | MAP_NORESERVE, o ? o->fd : -1,
+		      o ? index * RT_PAGE : 0);
 	if (at < 0 && at > -4096)
 		return (int)at;
 	if (flags & RT_VIEW_NOREPLACE && (uint64_t)at != *addr) {
 		sys(SYS_munmap, at, len); /* a kernel before 4.17 took it as a hint */
 		return -EEXIST;
 	}
-	int err = view_register(mmu, (uint64_t)at, len);
+	int err = o ? view_register(mmu, (uint64_t)at, len)
+		    : rt_native_anon_register(mmu, (uint64_t)at, len);
 	if (!err && rights)
 		err = rt_view_protect(mmu, (uint64_t)at, len, rights);
 	if (err) {
@@ -208,7 +230,6 @@ void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 	long err;
 
 	(void)mmu;
-	/* Not MADV_DONTNEED: it refuses what mlock(2) was called on, even where that failed. */
 	do {
 		err = sys(SYS_madvise, addr, n * RT_PAGE, MADV_DONTNEED_LOCKED);
 	} while (err == -EAGAIN || err == -EINTR);

@@ -139,6 +139,19 @@ struct rt_object {
 
 struct rt_mmu {
 	int fd;
+	bool has_move; /* UFFDIO_MOVE: Linux 6.8 */
+};
+
+/* Field key: (c) constant while open  (P) lock. rt/native/anon.c has what they mean. */
+struct rt_pool {
+	char *base;      /* (c) */
+	uint64_t frames; /* (c) */
+	int pidfd;       /* (c) of this process, or -1 */
+	struct rt_lock lock;
+	uint64_t *there;    /* (P) one bit a frame */
+	uint64_t *stale;    /* (P) one bit a frame; never there */
+	uint64_t stale_n;   /* (P) */
+	uint64_t stale_end; /* (P) no stale frame from here on */
 };
 
 struct rt_file {

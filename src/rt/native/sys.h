@@ -13,6 +13,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* MADV_DONTNEED refuses what mlock(2) was called on, even where that failed, and everything
+ * after mlockall(2). Linux 5.18. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
 /* errno belongs to the interrupted program: keep it. */
 #define sys(...)                                                                                   \
 	({                                                                                         \

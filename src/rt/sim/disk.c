@@ -127,8 +127,15 @@ static int64_t fail_read(void *buf, size_t len)
 	return -EIO;
 }
 
+static void check_not_in_pool(const void *buf, size_t len)
+{
+	if (pool_has(buf, len))
+		sim_fail("CONTRACT", "a file is read into the frames of a pool");
+}
+
 int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off)
 {
+	check_not_in_pool(buf, len);
 	machine_point("read", DISK, SIM_R);
 	bool fails = sim_fails("file_read");
 	sim_yield("reading");
@@ -186,8 +193,50 @@ static int64_t write_error(void)
 	return S->failures % 2 ? -EIO : -ENOSPC;
 }
 
+/*
+ * A transfer from the frames of a pool: whether it is under way when one is put or
+ * dropped is to be found out, so its begin and its end conflict with those.
+ */
+static void transfer_begins(const void *buf, size_t len)
+{
+	if (S->cur < 0 || !pool_has(buf, len))
+		return;
+	machine_point("transfer", MEMORY, SIM_R);
+	pool_check_readable(buf, len);
+	S->t[S->cur].from = buf;
+	S->t[S->cur].from_bytes = len;
+	machine_seen(0);
+}
+
+static void transfer_ends(void)
+{
+	if (S->cur < 0 || !S->t[S->cur].from)
+		return;
+	machine_point("transferred", MEMORY, SIM_R);
+	S->t[S->cur].from = NULL;
+	machine_seen(0);
+}
+
+static bool overlaps(const void *a, size_t n, const void *b, size_t m)
+{
+	return (const char *)a < (const char *)b + m && (const char *)b < (const char *)a + n;
+}
+
+bool disk_reads_from(const void *p, size_t bytes)
+{
+	for (uint32_t i = 0; i < S->threads; i++)
+		if (S->t[i].from && overlaps(S->t[i].from, S->t[i].from_bytes, p, bytes))
+			return true;
+	for (unsigned i = 0; i < S->ios; i++)
+		if (S->io[i]->write && overlaps(S->io[i]->buf, S->io[i]->len, p, bytes))
+			return true;
+	return false;
+}
+
 int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t off)
 {
+	if (f->writable)
+		transfer_begins(buf, len);
 	machine_point("write", DISK, SIM_W);
 	if (!f->writable)
 		return -EBADF;
@@ -196,6 +245,7 @@ int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t o
 	int64_t n = err ? fail_write((unsigned)f->id, buf, len, off, err)
 			: do_write((unsigned)f->id, buf, len, off);
 	machine_seen((uint64_t)n);
+	transfer_ends();
 	return n;
 }
 
@@ -281,6 +331,10 @@ static void io_main(void *arg)
 				     : at[0];
 		struct rt_io *io = S->io[i];
 		E.site[S->cur] = S->io_site[i];
+		if (io->write && pool_has(io->buf, io->len)) {
+			S->t[S->cur].from = io->buf;
+			S->t[S->cur].from_bytes = io->len;
+		}
 		S->ios--;
 		for (; i < S->ios; i++) {
 			S->io[i] = S->io[i + 1];
@@ -300,6 +354,7 @@ static void io_main(void *arg)
 		else
 			io->res = do_read(&S->file[io->file->id], io->buf, io->len, io->off);
 		machine_seen((uint64_t)io->res);
+		transfer_ends();
 		ACQUIRE(io);
 		io->done(io);
 		RELEASE(IOQ);
@@ -346,6 +401,10 @@ void rt_ioq_flush(struct rt_ioq *q)
 
 void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more)
 {
+	if (io->write)
+		transfer_begins(io->buf, io->len);
+	else
+		check_not_in_pool(io->buf, io->len);
 	machine_point("io_submit", IOQ, SIM_W);
 	while (S->ios == SIM_IOS) {
 		rt_ioq_flush(q);
@@ -353,6 +412,8 @@ void rt_ioq_submit(struct rt_ioq *q, struct rt_io *io, bool more)
 	}
 	RELEASE(io);
 	S->io[S->ios] = io;
+	if (S->cur >= 0)
+		S->t[S->cur].from = NULL;                         /* the queue's, now */
 	S->io_site[S->ios] = S->cur >= 0 ? E.site[S->cur] : NULL; /* it fails there, later */
 	S->io_held[S->ios++] = more && E.knobs.lazy_more;
 	if (!more)

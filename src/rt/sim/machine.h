@@ -16,13 +16,33 @@ void machine_seen(uint64_t value);
 /* machine_copy - memcpy(3) that no sanitizer sees. */
 void machine_copy(void *to, const void *from, size_t n);
 
+/* The object that all conflict on that touch views, objects, frames or pools. */
+#define MEMORY ((void *)S->pte)
+
 /* frames */
 int frame_new(void); /* -1: none left */
 void frame_free(unsigned frame);
 uint64_t *frame_word(unsigned frame, unsigned word);
+void page_poison(void *page);
 
 /* mmu: unmap whatever shows page `index` of an object, and flush */
 void mmu_forget_frame(unsigned object, uint64_t index);
+/* The one view that all n pages lie in; NULL: there is none. */
+struct sim_view *mmu_view_of(uint64_t addr, uint64_t n);
+void mmu_flush(unsigned first, uint64_t n);
+bool mmu_flushed_already(unsigned first, uint64_t n);
+
+static inline unsigned vpage_of(uint64_t addr)
+{
+	return (unsigned)((addr - SIM_VBASE) >> RT_PAGE_SHIFT);
+}
+
+/* pools: is any of these bytes in one? Those who read there need the frames there. */
+bool pool_has(const void *p, size_t bytes);
+void pool_check_readable(const void *p, size_t bytes);
+
+/* disk: is a transfer from these bytes to a file under way? */
+bool disk_reads_from(const void *p, size_t bytes);
 
 #define FRAME_POISON 0xdeaddeaddeaddeadull
 

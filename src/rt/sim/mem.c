@@ -31,6 +31,8 @@ void machine_reset(void)
 	for (unsigned i = 0; i < SIM_FRAMES; i++)
 		S->frame_free[i] = (uint16_t)(SIM_FRAMES - 1 - i);
 	S->frames_free = SIM_FRAMES;
+	for (unsigned i = 0; i < SIM_POOL_FRAMES; i++)
+		page_poison(S->pool_page[i]);
 	UNPOISON((void *)SIM_PAGES, SIM_PAGES_BYTES);
 	disk_reset();
 }
@@ -149,12 +151,17 @@ void rt_note_free(void *p, size_t n)
 
 /* --- frames -------------------------------------------------------------------- */
 
+void page_poison(void *page)
+{
+	fill_bytes(page, FRAME_POISON, RT_PAGE);
+}
+
 int frame_new(void)
 {
 	if (S->frames_free == 0)
 		return -1;
 	unsigned frame = S->frame_free[--S->frames_free];
-	fill_bytes(S->frame[frame], FRAME_POISON, RT_PAGE); /* whatever ran before */
+	page_poison(S->frame[frame]); /* whatever ran before */
 	return (int)frame;
 }
 
@@ -162,7 +169,7 @@ void frame_free(unsigned frame)
 {
 	if (sim_frame_mapped(frame))
 		sim_fail("TLB", "frame %u is freed while a page table or a TLB shows it", frame);
-	fill_bytes(S->frame[frame], FRAME_POISON, RT_PAGE);
+	page_poison(S->frame[frame]);
 	S->frame_free[S->frames_free++] = (uint16_t)frame;
 }
 

@@ -8,8 +8,9 @@
  * its flush) the access through it is a choice. Unmapping and write-protecting change
  * the entries, pass a point, and then flush every TLB, as an IPI would.
  *
- * A private view's own page has a frame of its own. What rt.h allows a real machine to
- * answer, this one answers: maps that stop half way, -EAGAIN, -EEXIST, refused views.
+ * A private view's own page has a frame of its own; a view without an object has no other
+ * pages (anon.c). What rt.h allows a real machine to answer, this one answers: maps that stop
+ * half way, -EAGAIN, -EEXIST, refused views.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,8 +18,6 @@
 #define SIM_NO_SITES
 #include "rt/sim/fiber.h"
 #include "rt/sim/machine.h"
-
-#define MEMORY ((void *)S->pte) /* the object that all of these conflict on */
 
 int rt_mmu_open(struct rt_mmu *mmu)
 {
@@ -34,11 +33,6 @@ void rt_mmu_close(struct rt_mmu *mmu)
 }
 
 /* --- addresses ------------------------------------------------------------------ */
-
-static unsigned vpage_of(uint64_t addr)
-{
-	return (unsigned)((addr - SIM_VBASE) >> RT_PAGE_SHIFT);
-}
 
 static bool in_space(uint64_t addr, uint64_t len)
 {
@@ -81,7 +75,7 @@ static bool is_viewed(uint64_t addr, uint64_t n)
  * other are one, private ones are not: a kernel merges those now and then, but not when
  * both have pages of their own.
  */
-static struct sim_view *view_of(uint64_t addr, uint64_t n)
+struct sim_view *mmu_view_of(uint64_t addr, uint64_t n)
 {
 	struct sim_view *v = view_at(addr);
 
@@ -95,6 +89,13 @@ static struct sim_view *view_of(uint64_t addr, uint64_t n)
 			return NULL;
 	}
 	return v;
+}
+
+/* Mapping, copying, owning and moving are for views of objects. */
+static void check_has_object(const struct sim_view *v, const char *op)
+{
+	if (v->object == SIM_NO_OBJECT)
+		sim_fail("CONTRACT", "%s in a view without an object", op);
 }
 
 static bool is_free(uint64_t addr, uint64_t len)
@@ -130,7 +131,7 @@ static bool in_range(unsigned vpage, unsigned first, uint64_t n)
 	return vpage >= first && vpage < first + n;
 }
 
-static SIM_RAW void flush(unsigned first, uint64_t n)
+SIM_RAW void mmu_flush(unsigned first, uint64_t n)
 {
 	for (uint32_t i = 0; i < S->threads; i++)
 		for (unsigned j = 0; j < SIM_TLB; j++)
@@ -138,7 +139,7 @@ static SIM_RAW void flush(unsigned first, uint64_t n)
 				S->t[i].tlb[j].vpage = 0;
 }
 
-static SIM_RAW bool flushed_already(unsigned first, uint64_t n)
+SIM_RAW bool mmu_flushed_already(unsigned first, uint64_t n)
 {
 	for (uint32_t i = 0; i < S->threads; i++)
 		for (unsigned j = 0; j < SIM_TLB; j++)
@@ -153,7 +154,7 @@ static void clear_entries(unsigned first, uint64_t n)
 		unsigned flags = S->pte[i].flags;
 		S->pte[i].flags = 0;
 		if (flags & SIM_PTE_OWN) {
-			flush(i, 1);
+			mmu_flush(i, 1);
 			frame_free(S->pte[i].frame);
 		}
 	}
@@ -181,7 +182,7 @@ void mmu_forget_frame(unsigned object, uint64_t index)
 		unsigned vpage = vpage_of(v->addr) + (unsigned)(index - v->index);
 		if (!(S->pte[vpage].flags & SIM_PTE_OWN))
 			S->pte[vpage].flags = 0;
-		flush(vpage, 1);
+		mmu_flush(vpage, 1);
 	}
 }
 
@@ -199,7 +200,7 @@ static void cut(uint64_t addr, uint64_t len)
 		uint64_t from = addr > v->addr ? addr : v->addr;
 		uint64_t to = addr + len < end ? addr + len : end;
 		clear_entries(vpage_of(from), (to - from) / RT_PAGE);
-		flush(vpage_of(from), (to - from) / RT_PAGE);
+		mmu_flush(vpage_of(from), (to - from) / RT_PAGE);
 		v->len = from - v->addr;
 		if (to < end) {
 			struct sim_view *rest = v->len ? view_new() : v;
@@ -216,6 +217,8 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 {
 	(void)mmu;
 	machine_point("view_open", MEMORY, SIM_W);
+	if (!o && !(flags & RT_VIEW_PRIVATE))
+		sim_fail("CONTRACT", "a shared view is opened without an object");
 	bool fails = sim_fails("view_open");
 	if (flags & RT_VIEW_FIXED) {
 		if (!in_space(*addr, len))
@@ -237,8 +240,8 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 	}
 	*view_new() = (struct sim_view){ .addr = *addr,
 					 .len = len,
-					 .index = index,
-					 .object = (uint8_t)o->id,
+					 .index = o ? index : 0,
+					 .object = o ? (uint8_t)o->id : SIM_NO_OBJECT,
 					 .rights = (uint8_t)rights,
 					 .private = flags & RT_VIEW_PRIVATE };
 	machine_seen(*addr);
@@ -297,7 +300,7 @@ int rt_view_protect(struct rt_mmu *mmu, uint64_t addr, uint64_t len, unsigned ri
 	for (unsigned i = 0; i < SIM_VIEWS; i++)
 		if (S->view[i].len && S->view[i].addr >= addr && S->view[i].addr < addr + len)
 			S->view[i].rights = (uint8_t)rights;
-	flush(vpage_of(addr), len / RT_PAGE);
+	mmu_flush(vpage_of(addr), len / RT_PAGE);
 	machine_seen(rights);
 	return 0;
 }
@@ -323,6 +326,7 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 	machine_point("view_move", MEMORY, SIM_W);
 	if (!is_viewed(old, len / RT_PAGE))
 		return -ENOMEM;
+	check_has_object(view_at(old), "move");
 	bool fails = sim_fails("view_move");
 	for (unsigned i = vpage_of(old); i < vpage_of(old) + len / RT_PAGE; i++) {
 		/* A real one takes them along, without their protection. */
@@ -344,7 +348,7 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 		struct sim_pte *from = &S->pte[vpage_of(old) + i];
 		if (from->flags & SIM_PTE_OWN) {
 			S->pte[vpage_of(to) + i] = *from;
-			flush(vpage_of(old) + (unsigned)i, 1);
+			mmu_flush(vpage_of(old) + (unsigned)i, 1);
 			from->flags = 0;
 		}
 	}
@@ -366,7 +370,7 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 
 	(void)mmu;
 	machine_point("map", MEMORY, SIM_W);
-	struct sim_view *v = view_of(addr, n);
+	struct sim_view *v = mmu_view_of(addr, n);
 	if (sim_hiccups("mmu_map")) {
 		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
 		if (n == 0) {
@@ -378,6 +382,7 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 		machine_seen(1);
 		return -ENOENT;
 	}
+	check_has_object(v, "map");
 	if (v->private && !wp) /* a real one copies at the first store, behind our back */
 		sim_fail("CONTRACT", "a page of a private view is mapped for writing");
 	for (; done < n; done++) {
@@ -405,9 +410,10 @@ int rt_mmu_copy(struct rt_mmu *mmu, uint64_t addr, const void *buf, bool wp)
 	machine_point("copy", MEMORY, SIM_W);
 	if (sim_hiccups("mmu_copy"))
 		return -EAGAIN;
-	struct sim_view *v = view_of(addr, 1);
+	struct sim_view *v = mmu_view_of(addr, 1);
 	if (!v)
 		return -ENOENT;
+	check_has_object(v, "copy");
 	if (v->private)
 		sim_fail("CONTRACT", "a page is copied into a private view");
 	uint64_t index = v->index + (addr - v->addr) / RT_PAGE;
@@ -438,10 +444,10 @@ void rt_mmu_zap(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 	machine_point("zap", MEMORY, SIM_W);
 	clear_entries(vpage_of(addr), n);
 	machine_seen(n);
-	if (flushed_already(vpage_of(addr), n))
+	if (mmu_flushed_already(vpage_of(addr), n))
 		return;
 	machine_point("flush", MEMORY, SIM_W);
-	flush(vpage_of(addr), n);
+	mmu_flush(vpage_of(addr), n);
 	machine_seen(n);
 }
 
@@ -455,10 +461,10 @@ int rt_mmu_wrprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 		if (S->pte[i].flags & SIM_PTE_PRESENT)
 			S->pte[i].flags |= SIM_PTE_WP;
 	machine_seen(n);
-	if (flushed_already(vpage_of(addr), n))
+	if (mmu_flushed_already(vpage_of(addr), n))
 		return 0;
 	machine_point("flush", MEMORY, SIM_W);
-	flush(vpage_of(addr), n);
+	mmu_flush(vpage_of(addr), n);
 	machine_seen(n);
 	return 0;
 }
@@ -473,7 +479,7 @@ int rt_mmu_unprotect(struct rt_mmu *mmu, uint64_t addr, uint64_t n)
 		return -EAGAIN;
 	for (unsigned i = vpage_of(addr); i < vpage_of(addr) + n; i++)
 		S->pte[i].flags &= (uint8_t)~SIM_PTE_WP;
-	flush(vpage_of(addr), n); /* else a spurious fault: the real one flushes too */
+	mmu_flush(vpage_of(addr), n); /* else a spurious fault: the real one flushes too */
 	machine_seen(n);
 	return 0;
 }
@@ -487,9 +493,10 @@ int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf)
 	machine_point("own", MEMORY, SIM_W);
 	if (sim_hiccups("mmu_own"))
 		return -EAGAIN;
-	struct sim_view *v = view_of(addr, 1);
+	struct sim_view *v = mmu_view_of(addr, 1);
 	if (!v)
 		return -ENOENT;
+	check_has_object(v, "own");
 	if (!v->private)
 		sim_fail("CONTRACT", "a page of a shared view is made the process's own");
 	if (S->pte[vpage_of(addr)].flags & SIM_PTE_PRESENT)

@@ -67,6 +67,10 @@ struct rt_object {
 	int id;
 };
 
+struct rt_pool {
+	int id;
+};
+
 struct rt_mmu {
 	int open;
 };

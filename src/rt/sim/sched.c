@@ -149,7 +149,8 @@ static uint64_t frames_taken(const struct sim *s)
 }
 
 /* Of files only as much as they held before or after the run, of frames those that held
- * something before: what a free one has is nobody's (frame_new()). */
+ * something before: what a free one has is nobody's (frame_new()); of a pool's those that are
+ * there before or after, as the others are poison. */
 static void restore_machine(const struct sim *was)
 {
 	for (unsigned i = 0; i < SIM_FILES; i++) {
@@ -158,6 +159,9 @@ static void restore_machine(const struct sim *was)
 		if (was->file[i].used || f->used)
 			machine_copy(f, &was->file[i], offsetof(struct sim_file, page) + size);
 	}
+	for (unsigned i = 0; i < SIM_POOL_FRAMES; i++)
+		if (was->pool_frame[i] || S->pool_frame[i])
+			machine_copy(S->pool_page[i], was->pool_page[i], RT_PAGE);
 	machine_copy(S->object, was->object,
 		     offsetof(struct sim, file) - offsetof(struct sim, object));
 	for (uint64_t m = frames_taken(was); m; m &= m - 1)

@@ -38,6 +38,9 @@
 #define SIM_VIEWS        24
 #define SIM_VPAGES       256 /* of address space, SIM_VBASE on */
 #define SIM_VBASE        0x10000ull
+#define SIM_POOLS        3
+#define SIM_POOL_FRAMES  24   /* of all pools */
+#define SIM_NO_OBJECT    0xff /* a view without one */
 #define SIM_FILES        2
 #define SIM_FILE_PAGES   16
 #define SIM_IOS          8
@@ -97,6 +100,8 @@ struct sim_thread {
 	const void *wants; /* for people and the wait-for graph */
 	struct sim_tlb tlb[SIM_TLB];
 	uint8_t tlb_next;
+	const void *from; /* a frame of a pool, which it writes to a file now; else NULL */
+	size_t from_bytes;
 };
 
 struct sim_object {
@@ -118,6 +123,11 @@ struct sim_view {
 struct sim_pte {
 	uint16_t frame;
 	uint8_t flags;
+};
+
+/* Frames [first, first+frames) of all; none: closed. */
+struct sim_pool {
+	uint16_t first, frames;
 };
 
 struct sim_file {
@@ -162,8 +172,11 @@ struct sim {
 	struct sim_pte pte[SIM_VPAGES];
 	uint16_t frame_free[SIM_FRAMES];
 	uint32_t frames_free;
+	struct sim_pool pool[SIM_POOLS];
+	uint16_t pool_frame[SIM_POOL_FRAMES]; /* the frame it costs, + 1; 0: not there */
 	struct sim_file file[SIM_FILES];
 	uint8_t frame[SIM_FRAMES][RT_PAGE];
+	uint8_t pool_page[SIM_POOL_FRAMES][RT_PAGE]; /* poison where none is there */
 };
 
 #define SIM_SIZE   ((sizeof(struct sim) + 4095) & ~4095ull)
@@ -273,7 +286,7 @@ enum sim_access { SIM_ACCESS_OK, SIM_ACCESS_FAULT, SIM_ACCESS_SEGV };
  * done(arg), or FAULT: the page must be brought in; SEGV: no view, or no right. */
 enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write, uint64_t *value,
 			   void (*done)(void *arg, uint64_t value), void *arg);
-/* What a view shows at this address; false: no view. */
+/* What a view shows at this address, of SIM_NO_OBJECT when it has none; false: no view. */
 bool sim_view_at(uint64_t vaddr, unsigned *object, uint64_t *index);
 /* Does any TLB or page table still show this frame? */
 bool sim_frame_mapped(unsigned frame);
