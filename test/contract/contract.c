@@ -17,7 +17,7 @@ static const struct {
 	{ "atomic", atomic_tests }, { "lock", lock_tests },     { "wait", wait_tests },
 	{ "rcu", rcu_tests },       { "thread", thread_tests }, { "memory", memory_tests },
 	{ "object", object_tests }, { "view", view_tests },     { "private", private_tests },
-	{ "file", file_tests },     { "ioq", ioq_tests },
+	{ "anon", anon_tests },     { "file", file_tests },     { "ioq", ioq_tests },
 #ifdef CONTRACT_SIM
 	{ "kind", kind_tests },
 #endif

@@ -28,8 +28,8 @@ struct contract_test {
 #define TESTS(noun, ...) const struct contract_test noun##_tests[] = { __VA_ARGS__, { NULL, NULL } }
 
 extern const struct contract_test atomic_tests[], lock_tests[], wait_tests[], rcu_tests[],
-	thread_tests[], memory_tests[], object_tests[], view_tests[], private_tests[], file_tests[],
-	ioq_tests[];
+	thread_tests[], memory_tests[], object_tests[], view_tests[], private_tests[], anon_tests[],
+	file_tests[], ioq_tests[];
 
 /* --- the driver: driver_native.c, driver_sim.c */
 
