@@ -16,6 +16,11 @@ void saw(unsigned outcome);
  * every word. */
 extern uint64_t *pages_before;
 #define BEFORE 0x1234567800ull
+/* Frame 0 of a pool that was there before the first run: token BEFORE, and so it begins. */
+extern struct rt_pool pool_before;
+/* breaks - from here on this run breaks the contract, and the machine says so, in a story
+ * that contains this; NULL: after all it does not. */
+void breaks(const char *story);
 /* expect - the outcomes that this test is to see, as a mask, and nothing else. */
 void expect(uint32_t outcomes);
 

@@ -114,7 +114,7 @@ static void a_fetch_fails_and_spoils_the_buffer(void)
 static void no_frame_is_left(void)
 {
 	struct world w;
-	unsigned n = 0;
+	unsigned n = 0, frames = S->frames_free;
 
 	expect(ALL(2));
 	world_open(&w, SIM_OBJECT_PAGES);
@@ -126,7 +126,7 @@ static void no_frame_is_left(void)
 		if (rt_object_fill(&other, n, w.buf, 1) != 0)
 			break;
 	saw(n < SIM_OBJECT_PAGES ? 0 : 31);
-	CHECK_IS(n, SIM_FRAMES - SIM_OBJECT_PAGES);
+	CHECK_IS(n, frames - SIM_OBJECT_PAGES);
 	uint64_t at = 0;
 	CHECK_IS(rt_view_open(&w.mmu, &other, 0, PAGES(SIM_OBJECT_PAGES), RW, 0, &at), 0);
 	saw(rt_mmu_copy(&w.mmu, at + PAGES(n), w.buf, false) == -ENOMEM ? 1 : 31);
@@ -624,6 +624,465 @@ static void a_page_is_seen_half_filled(void)
 	world_close(&s.w);
 }
 
+/* --- anonymous memory ---------------------------------------------------------------- */
+
+struct swapped {
+	struct rt_io io;
+	struct world w;
+	struct rt_pool pool;
+	uint64_t v; /* four pages, which can be read and written */
+	char *buf;  /* four */
+	struct rt_file f;
+	rt_u32 done;
+	int id;
+};
+
+static void swapped_begin(struct swapped *s)
+{
+	memset(s, 0, sizeof(*s));
+	world_open(&s->w, 1);
+	CHECK_IS(rt_pool_open(&s->w.mmu, &s->pool, 4), 0);
+	CHECK_IS(rt_view_open(&s->w.mmu, NULL, 0, PAGES(4), RW, RT_VIEW_PRIVATE, &s->v), 0);
+	s->buf = rt_pages_alloc(PAGES(4));
+	for (unsigned i = 0; i < 4; i++)
+		token_put(s->buf + PAGES(i), 200 + i);
+}
+
+static void swapped_end(struct swapped *s)
+{
+	rt_pages_free(s->buf, PAGES(4));
+	rt_view_close(&s->w.mmu, s->v, PAGES(4));
+	rt_pool_close(&s->w.mmu, &s->pool);
+	world_close(&s->w);
+}
+
+static void fill_pages(struct swapped *s, unsigned from, unsigned n)
+{
+	CHECK_IS(rt_mmu_fill(&s->w.mmu, s->v + PAGES(from), s->buf + PAGES(from), n, false), n);
+}
+
+static void take_pages(struct swapped *s, unsigned from, unsigned n)
+{
+	CHECK_IS(rt_mmu_take(&s->w.mmu, &s->pool, s->v + PAGES(from), from, n, NULL), n);
+}
+
+/* 0: -EAGAIN; 1: -ENOMEM; 2: -EBUSY; 3 .. 6: one page .. four. */
+static void saw_pages(int64_t n)
+{
+	CHECK(n == -EAGAIN || n == -ENOMEM || n == -EBUSY || (n > 0 && n <= 4));
+	saw(n == -EAGAIN ? 0 : n == -ENOMEM ? 1 : n == -EBUSY ? 2 : (unsigned)n + 2);
+}
+
+/* Page i is token 200 + i in the view, from which on it is at addr; or nowhere. */
+static void is_mapped_from(uint64_t addr, int64_t first, int64_t end)
+{
+	for (int64_t i = 0; i < 4; i++) {
+		if (i >= first && i < end)
+			LOADS(addr + PAGES(i), 1, token_word(200 + (uint64_t)i, 1));
+		else
+			FAULTS(addr + PAGES(i), false);
+	}
+}
+
+static bool frame_is_there(const struct swapped *s, int64_t i)
+{
+	return S->pool_frame[S->pool[s->pool.id].first + i] != 0;
+}
+
+static void a_fill_of_a_view_stops_after_any_page(void)
+{
+	struct swapped s;
+
+	expect(ALL(7) & ~(1u << 2));
+	swapped_begin(&s);
+	may_fail(true);
+	int64_t n = rt_mmu_fill(&s.w.mmu, s.v, s.buf, 4, false);
+	may_fail(false);
+	saw_pages(n);
+	is_mapped_from(s.v, 0, n);
+	swapped_end(&s);
+}
+
+/* 7, 8: the pages from `left` on are writable, or all are not. */
+static void saw_protection(uint64_t addr, int64_t left)
+{
+	unsigned stored = 0;
+
+	for (int64_t i = left; i < 4; i++)
+		stored += driver_touch(addr + PAGES(i), 0, true, &(uint64_t){ 1 }) == TOUCH_OK;
+	CHECK(stored == 0 || stored == 4 - left);
+	if (left < 4)
+		saw(stored ? 7 : 8);
+}
+
+static void a_take_stops_after_any_page(void)
+{
+	struct swapped s;
+
+	expect(ALL(9));
+	swapped_begin(&s);
+	fill_pages(&s, 0, 4);
+	may_fail(true);
+	int64_t n = rt_mmu_take(&s.w.mmu, &s.pool, s.v, 0, 4, NULL);
+	may_fail(false);
+	saw_pages(n);
+	is_mapped_from(s.v, n < 0 ? 0 : n, 4);
+	saw_protection(s.v, n < 0 ? 0 : n);
+	for (int64_t i = 0; i < 4; i++) {
+		CHECK_IS(frame_is_there(&s, i), i < n);
+		if (i < n)
+			CHECK_IS(page_word(rt_pool_at(&s.pool, (uint64_t)i), 1),
+				 token_word(200 + (uint64_t)i, 1));
+	}
+	swapped_end(&s);
+}
+
+static void a_take_of_a_hole_meets_nobody(void)
+{
+	struct swapped s;
+
+	expect(ALL(7) & ~(1u << 2));
+	swapped_begin(&s);
+	fill_pages(&s, 1, 2);
+	may_fail(true);
+	int64_t n = rt_mmu_take(&s.w.mmu, &s.pool, s.v, 0, 4, &(uint64_t){ 6 });
+	may_fail(false);
+	saw_pages(n);
+	is_mapped_from(s.v, n < 1 ? 1 : n, 3);
+	for (int64_t i = 0; i < 4; i++)
+		CHECK_IS(frame_is_there(&s, i), i < n && i > 0 && i < 3);
+	swapped_end(&s);
+}
+
+static void a_put_stops_after_any_page(void)
+{
+	struct swapped s;
+
+	expect(ALL(7));
+	swapped_begin(&s);
+	fill_pages(&s, 0, 4);
+	take_pages(&s, 0, 4);
+	may_fail(true);
+	int64_t n = rt_mmu_put(&s.w.mmu, &s.pool, s.v, 0, 4);
+	may_fail(false);
+	saw_pages(n);
+	is_mapped_from(s.v, 0, n);
+	for (int64_t i = 0; i < 4; i++)
+		CHECK_IS(frame_is_there(&s, i), i >= n);
+	swapped_end(&s);
+}
+
+static void a_move_stops_after_any_page(void)
+{
+	struct swapped s;
+	uint64_t to = 0;
+
+	expect(ALL(9));
+	swapped_begin(&s);
+	CHECK_IS(rt_view_open(&s.w.mmu, NULL, 0, PAGES(4), RW, RT_VIEW_PRIVATE, &to), 0);
+	fill_pages(&s, 0, 4);
+	may_fail(true);
+	int64_t n = rt_mmu_move(&s.w.mmu, to, s.v, 4);
+	may_fail(false);
+	saw_pages(n);
+	is_mapped_from(s.v, n < 0 ? 0 : n, 4);
+	is_mapped_from(to, 0, n);
+	saw_protection(s.v, n < 0 ? 0 : n);
+	rt_view_close(&s.w.mmu, to, PAGES(4));
+	swapped_end(&s);
+}
+
+static void pools_are_refused(void)
+{
+	struct swapped s;
+	struct rt_pool p;
+
+	expect(ALL(4));
+	swapped_begin(&s);
+	may_fail(true);
+	int err = rt_pool_open(&s.w.mmu, &p, 2);
+	may_fail(false);
+	CHECK(err == 0 || err == -ENOMEM);
+	saw(err ? 0 : 1);
+	if (!err) {
+		saw(rt_pool_open(&s.w.mmu, &(struct rt_pool){ 0 }, 1) == -ENOMEM ? 2 : 31);
+		rt_pool_close(&s.w.mmu, &p);
+	}
+	saw(rt_pool_open(&s.w.mmu, &p, SIM_POOL_FRAMES) == -ENOMEM ? 3 : 31);
+	swapped_end(&s);
+}
+
+static void no_frame_is_left_for_a_view(void)
+{
+	struct swapped s;
+	unsigned frames = S->frames_free;
+	uint64_t at = 0;
+
+	expect(ALL(2));
+	swapped_begin(&s);
+	fill_pages(&s, 0, 3);
+	take_pages(&s, 0, 1);
+	CHECK_IS(S->frames_free, frames - 3); /* in the pool it costs as much */
+	char *many = rt_pages_alloc(PAGES(SIM_FRAMES));
+	CHECK_IS(rt_view_open(&s.w.mmu, NULL, 0, PAGES(SIM_FRAMES), RW, RT_VIEW_PRIVATE, &at), 0);
+	CHECK_IS(rt_mmu_fill(&s.w.mmu, at, many, SIM_FRAMES, false), frames - 3);
+	saw(0);
+	saw(rt_mmu_fill(&s.w.mmu, s.v + PAGES(3), many, 1, false) == -ENOMEM ? 1 : 31);
+	/* None is needed for these. */
+	CHECK_IS(rt_mmu_move(&s.w.mmu, s.v + PAGES(3), s.v + PAGES(1), 1), 1);
+	take_pages(&s, 2, 1);
+	CHECK_IS(rt_mmu_put(&s.w.mmu, &s.pool, s.v, 0, 1), 1);
+	CHECK_IS(S->frames_free, 0);
+	rt_pool_drop(&s.w.mmu, &s.pool, 0, 4);
+	CHECK_IS(S->frames_free, 1);
+	rt_mmu_zap(&s.w.mmu, s.v, 2);
+	CHECK_IS(S->frames_free, 2);
+	fill_pages(&s, 1, 1);
+	take_pages(&s, 1, 1);
+	rt_view_close(&s.w.mmu, at, PAGES(SIM_FRAMES));
+	rt_pages_free(many, PAGES(SIM_FRAMES));
+	swapped_end(&s); /* with a page in the view, and one in the pool */
+	CHECK_IS(S->frames_free, frames);
+}
+
+/* As stale_begin(), without an object. */
+static void stale_swapped(struct swapped *s, struct stale *st, struct rt_thread *t, bool write)
+{
+	expect(ALL(3));
+	swapped_begin(s);
+	fill_pages(s, 0, 2);
+	*st = (struct stale){ .write = write, .v = s->v };
+	thread_begin(t, touch_as_it_goes, st);
+	until(&st->ready, 1);
+}
+
+static void a_store_meets_a_take_half_way(void)
+{
+	struct swapped s;
+	struct stale st;
+	struct rt_thread t;
+
+	stale_swapped(&s, &st, &t, true);
+	take_pages(&s, 0, 2);
+	rt_thread_join(&t);
+	swapped_end(&s);
+}
+
+static void a_load_meets_a_move_half_way(void)
+{
+	struct swapped s;
+	struct stale st;
+	struct rt_thread t;
+
+	stale_swapped(&s, &st, &t, false);
+	CHECK_IS(rt_mmu_move(&s.w.mmu, s.v + PAGES(2), s.v, 2), 2);
+	rt_thread_join(&t);
+	LOADS(s.v + PAGES(2), 1, token_word(200, 1));
+	swapped_end(&s);
+}
+
+static void write_frame(void *arg)
+{
+	struct swapped *s = arg;
+
+	s->id = sim_self();
+	CHECK(rt_file_write(&s->f, rt_pool_at(&s->pool, 2), RT_PAGE, 0) > 0);
+	rt_store_u32(&s->done, 1, RT_RELEASE);
+}
+
+/* A write from frame 2 is under way, and goes no further; false: it is over already. */
+static bool transfer_begins(struct swapped *s, bool queued)
+{
+	struct rt_thread t;
+	struct rt_ioq q;
+
+	S->quiet = queued;
+	if (queued) {
+		CHECK_IS(rt_ioq_open(&q), 0);
+		s->io = (struct rt_io){
+			.file = &s->f, .buf = rt_pool_at(&s->pool, 2), .len = RT_PAGE, .write = true
+		};
+		rt_ioq_submit(&q, &s->io, false);
+		return true;
+	}
+	s->id = -1;
+	thread_begin(&t, write_frame, s);
+	while ((s->id < 0 || !S->t[s->id].from) && !rt_load_u32(&s->done, RT_RELAXED))
+		rt_relax();
+	S->quiet = true;
+	return S->t[s->id].from;
+}
+
+/* Page 0 is mapped, page 2 of the view is in frame 2; readonly has a page. */
+enum wrong {
+	TAKE_TWICE,
+	PUT_NOTHING,
+	MOVE_NOTHING,
+	MOVE_ONTO_ITSELF,
+	FILL_OF_OBJECT,
+	PUT_READ_ONLY,
+	MOVE_READ_ONLY,
+	TAKE_UNREADABLE,
+	TAKE_TOLD_TOO_FEW,
+	TAKE_TOLD_TOO_MANY,
+	MAP_OF_NONE,
+	COPY_OF_NONE,
+	OWN_OF_NONE,
+	VIEW_MOVE_OF_NONE,
+	SHARED_OF_NONE,
+	PAST_THE_POOL,
+	FILL_FROM_NOTHING,
+	WRITE_FROM_NOTHING,
+	READ_INTO_POOL,
+	STORE_TO_POOL,
+	DROP_QUEUED,
+	PUT_QUEUED,
+	DROP_WRITTEN,
+	PUT_WRITTEN,
+	POOL_CLOSED,
+	WRONGS,
+};
+
+static const char *const caught_at[WRONGS] = {
+	[TAKE_TWICE] = "into a frame that is there",
+	[PUT_NOTHING] = "is put that is not there",
+	[MOVE_NOTHING] = "is moved that is not mapped",
+	[MOVE_ONTO_ITSELF] = "moved onto each other",
+	[FILL_OF_OBJECT] = "fill in a view of an object",
+	[PUT_READ_ONLY] = "put in a view that cannot be written",
+	[MOVE_READ_ONLY] = "move in a view that cannot be written",
+	[TAKE_UNREADABLE] = "take in a view that cannot be read",
+	[TAKE_TOLD_TOO_FEW] = "told wrongly",
+	[TAKE_TOLD_TOO_MANY] = "told wrongly",
+	[MAP_OF_NONE] = "map in a view without",
+	[COPY_OF_NONE] = "copy in a view without",
+	[OWN_OF_NONE] = "own in a view without",
+	[VIEW_MOVE_OF_NONE] = "move in a view without",
+	[SHARED_OF_NONE] = "opened without an object",
+	[PAST_THE_POOL] = "more than its pool has",
+	[FILL_FROM_NOTHING] = "read that is not there",
+	[WRITE_FROM_NOTHING] = "read that is not there",
+	[READ_INTO_POOL] = "read into the frames",
+	[STORE_TO_POOL] = "was written to",
+	[DROP_QUEUED] = "drop of a frame while a transfer",
+	[PUT_QUEUED] = "put of a frame while a transfer",
+	[DROP_WRITTEN] = "drop of a frame while a transfer",
+	[PUT_WRITTEN] = "put of a frame while a transfer",
+	[POOL_CLOSED] = "used after it was closed",
+};
+
+static void do_wrong(struct swapped *s, enum wrong what, uint64_t readonly, uint64_t shared)
+{
+	struct rt_mmu *mmu = &s->w.mmu;
+	struct rt_pool *pool = &s->pool;
+	uint64_t v = s->v, to = world_room(&s->w, 4);
+
+	switch (what) {
+	case TAKE_TWICE:
+		rt_mmu_take(mmu, pool, v, 2, 1, NULL);
+		break;
+	case PUT_NOTHING:
+		rt_mmu_put(mmu, pool, v + PAGES(1), 2, 2);
+		break;
+	case MOVE_NOTHING:
+		rt_mmu_move(mmu, v + PAGES(2), v, 2);
+		break;
+	case MOVE_ONTO_ITSELF:
+		rt_mmu_move(mmu, v, v, 1);
+		break;
+	case FILL_OF_OBJECT:
+		rt_mmu_fill(mmu, shared, s->buf, 1, false);
+		break;
+	case PUT_READ_ONLY:
+		rt_mmu_put(mmu, pool, readonly + RT_PAGE, 2, 1);
+		break;
+	case MOVE_READ_ONLY:
+		rt_mmu_move(mmu, v + PAGES(1), readonly, 1);
+		break;
+	case TAKE_UNREADABLE:
+		CHECK_IS(rt_view_protect(mmu, v, PAGES(4), 0), 0);
+		rt_mmu_take(mmu, pool, v, 0, 1, NULL);
+		break;
+	case TAKE_TOLD_TOO_FEW:
+		rt_mmu_take(mmu, pool, v, 0, 2, &(uint64_t){ 0 });
+		break;
+	case TAKE_TOLD_TOO_MANY:
+		rt_mmu_take(mmu, pool, v, 0, 2, NULL);
+		break;
+	case MAP_OF_NONE:
+		rt_mmu_map(mmu, v, 1, true);
+		break;
+	case COPY_OF_NONE:
+		rt_mmu_copy(mmu, v + PAGES(1), s->buf, false);
+		break;
+	case OWN_OF_NONE:
+		rt_mmu_own(mmu, v, s->buf);
+		break;
+	case VIEW_MOVE_OF_NONE:
+		rt_view_move(mmu, v, PAGES(4), to, RW);
+		break;
+	case SHARED_OF_NONE:
+		rt_view_open(mmu, NULL, 0, RT_PAGE, RW, 0, &to);
+		break;
+	case PAST_THE_POOL:
+		rt_mmu_take(mmu, pool, v, 3, 2, &(uint64_t){ 1 });
+		break;
+	case FILL_FROM_NOTHING:
+		rt_mmu_fill(mmu, v + PAGES(1), rt_pool_at(pool, 1), 1, false);
+		break;
+	case WRITE_FROM_NOTHING:
+		rt_file_write(&s->f, rt_pool_at(pool, 2), PAGES(2), 0);
+		break;
+	case READ_INTO_POOL:
+		rt_file_read(&s->f, rt_pool_at(pool, 2), RT_PAGE, 0);
+		break;
+	case STORE_TO_POOL:
+		token_put(rt_pool_at(pool, 2), 1);
+		rt_pool_drop(mmu, pool, 2, 1);
+		break;
+	case DROP_QUEUED:
+	case DROP_WRITTEN:
+		if (transfer_begins(s, what == DROP_QUEUED))
+			rt_pool_drop(mmu, pool, 0, 4);
+		else
+			breaks(NULL);
+		break;
+	case PUT_QUEUED:
+	case PUT_WRITTEN:
+		if (transfer_begins(s, what == PUT_QUEUED))
+			rt_mmu_put(mmu, pool, v + PAGES(2), 2, 1);
+		else
+			breaks(NULL);
+		break;
+	case POOL_CLOSED:
+		rt_pool_close(mmu, pool);
+		rt_pool_at(pool, 2);
+		break;
+	case WRONGS:
+		break;
+	}
+}
+
+static void what_the_core_may_not_do_is_seen(void)
+{
+	struct swapped s;
+	uint64_t readonly = 0;
+	enum wrong what = (enum wrong)E.choose(E.explorer, SIM_VALUE, WRONGS);
+
+	expect(ALL(WRONGS));
+	swapped_begin(&s);
+	fill_pages(&s, 0, 3);
+	rt_mmu_zap(&s.w.mmu, s.v + PAGES(1), 1);
+	take_pages(&s, 2, 1);
+	CHECK_IS(rt_view_open(&s.w.mmu, NULL, 0, PAGES(2), RT_READ, RT_VIEW_PRIVATE, &readonly), 0);
+	CHECK_IS(rt_mmu_fill(&s.w.mmu, readonly, s.buf, 1, false), 1);
+	CHECK_IS(rt_file_open(&s.f, driver_file(PAGES(2)), true, true), 0);
+	uint64_t shared = world_view(&s.w, 0, 1, RW, 0);
+	saw(what);
+	breaks(caught_at[what]);
+	do_wrong(&s, what, readonly, shared);
+}
+
 /* --- files --------------------------------------------------------------------------------- */
 
 static void files_fail(void)
@@ -936,6 +1395,29 @@ static void a_queue_is_refused(void)
 
 /* --- runs -------------------------------------------------------------------------------- */
 
+/* It goes; another one is left there. */
+static void begin_with_the_frame(void)
+{
+	struct swapped s;
+	const uint64_t *word = rt_pool_at(&pool_before, 0);
+
+	for (size_t i = 0; i < RT_PAGE / 8; i++)
+		CHECK(word[i] == BEFORE);
+	for (unsigned i = 1; i < SIM_POOL_FRAMES; i++)
+		CHECK(!S->pool_frame[i] &&
+		      *(uint64_t *)(void *)S->pool_page[i] != token_word(200, 0));
+	swapped_begin(&s);
+	fill_pages(&s, 0, 2);
+	take_pages(&s, 0, 2);
+	if (KNOB(tlb)) {
+		CHECK_IS(rt_mmu_put(&s.w.mmu, &pool_before, s.v, 0, 1), 1);
+		STORES(s.v, 0, 1);
+		CHECK_IS(rt_mmu_take(&s.w.mmu, &pool_before, s.v, 0, 1, NULL), 1);
+	} else {
+		rt_pool_drop(&s.w.mmu, &pool_before, 0, 1);
+	}
+}
+
 static void a_run_begins_as_the_last_one_did(void)
 {
 	expect(ALL(1));
@@ -951,6 +1433,7 @@ static void a_run_begins_as_the_last_one_did(void)
 		CHECK(p);
 		memset(p, 0x78, PAGES(3));
 	}
+	begin_with_the_frame();
 	saw(0);
 }
 
@@ -999,10 +1482,15 @@ TESTS(kind, TEST(memory_and_threads_are_refused), TEST(freed_pages_come_back_at_
       TEST(one_of_two_is_woken), TEST(a_killed_waiter_is_told), TEST(either_waiter_gets_the_lock),
       TEST(trylock_meets_a_holder), TEST(a_grace_period_ends_early_or_late),
       TEST(a_load_meets_a_zap_half_way), TEST(a_store_meets_a_wrprotect_half_way),
-      TEST(a_page_is_seen_half_filled), TEST(files_fail), TEST(a_read_stops_in_the_middle),
-      TEST(a_write_ends_in_any_way), TEST(a_full_disk_takes_what_fits),
-      TEST(what_is_not_synced_is_not_durable), TEST(a_sync_need_not_keep_what_came_after_it_began),
-      TEST(requests_overtake_each_other), TEST(done_comes_before_submit_returns_or_after),
+      TEST(a_page_is_seen_half_filled), TEST(a_fill_of_a_view_stops_after_any_page),
+      TEST(a_take_stops_after_any_page), TEST(a_take_of_a_hole_meets_nobody),
+      TEST(a_put_stops_after_any_page), TEST(a_move_stops_after_any_page), TEST(pools_are_refused),
+      TEST(no_frame_is_left_for_a_view), TEST(a_store_meets_a_take_half_way),
+      TEST(a_load_meets_a_move_half_way), TEST(what_the_core_may_not_do_is_seen), TEST(files_fail),
+      TEST(a_read_stops_in_the_middle), TEST(a_write_ends_in_any_way),
+      TEST(a_full_disk_takes_what_fits), TEST(what_is_not_synced_is_not_durable),
+      TEST(a_sync_need_not_keep_what_came_after_it_began), TEST(requests_overtake_each_other),
+      TEST(done_comes_before_submit_returns_or_after),
       TEST(with_more_it_waits_for_the_flush_or_not), TEST(a_queued_read_ends_in_any_way),
       TEST(a_queued_write_ends_in_any_way), TEST(a_queue_is_refused),
       TEST(a_run_begins_as_the_last_one_did), TEST(failures_are_put_down_to_the_place_that_failed));
