@@ -76,14 +76,19 @@ enum quire_retry {
 };
 
 struct quire_options {
-	size_t size;      /* sizeof(struct quire_options) */
-	uint64_t memory;  /* the budget in bytes: frames and metadata */
-	uint32_t retry;   /* enum quire_retry */
-	uint32_t flags;   /* 0 */
-	const char *opts; /* NULL or "key=value,key=value", as QUIRE_OPTS:
-			   *   retry=P0|P1|P2|P3|P4, readahead=SIZE|0,
-			   *   direct=0|1, dirty=PERCENT.
-			   * A key wins over the member of the same name. */
+	size_t size;        /* sizeof(struct quire_options) */
+	uint64_t memory;    /* the budget in bytes: frames and metadata */
+	uint32_t retry;     /* enum quire_retry */
+	uint32_t flags;     /* 0 */
+	const char *opts;   /* NULL or "key=value,key=value", as QUIRE_OPTS:
+			     *   retry=P0|P1|P2|P3|P4, readahead=SIZE|0,
+			     *   direct=0|1, dirty=PERCENT, swap=PATH,
+			     *   swap_size=SIZE, rmap=A|B.
+			     * A key wins over the member of the same name. */
+	const char *swap;   /* NULL, or where anonymous memory goes that has no room: a
+			     * directory, or a file that does not exist. The file
+			     * has no name from the beginning, and goes with q. */
+	uint64_t swap_size; /* its bytes, all reserved by quire_open(); 0: 4 x memory */
 };
 
 /*
@@ -93,7 +98,9 @@ struct quire_options {
  * Returns the quire, owned by the caller until quire_close(); NULL with errno:
  *   EINVAL  no budget, an unknown key or a bad value in opts->opts
  *   E2BIG   opts->size is larger than this library knows, and not zero there
- *   ENOSPC  the budget is smaller than quire_memory_min()
+ *   ENOSPC  the budget is smaller than quire_memory_min(), or there is no room for
+ *           the swap store
+ *   ENOENT, EEXIST, EACCES, EOPNOTSUPP, ...  as open(2) of the swap store
  *   EPERM, ENOSYS, ENOTSUP  userfaultfd is refused or too old: `quire doctor`
  *   ENOMEM, EMFILE, EAGAIN  as mmap(2), userfaultfd(2), pthread_create(3)
  * quire_error() has the sentence.
@@ -122,12 +129,13 @@ QUIRE_API uint64_t quire_memory_min(void);
 #define QUIRE_MAP_RESERVE 0x40000000 /* allocate the file's blocks now */
 
 /*
- * quire_mmap - map a file into q. Nothing is read before it is touched.
+ * quire_mmap - map a file, or anonymous memory, into q. Nothing is read before it is
+ * touched.
  *
  * addr, len, prot, flags, fd, off: as mmap(2). flags: MAP_SHARED or
  *   MAP_SHARED_VALIDATE or MAP_PRIVATE, with MAP_FIXED (replaces only what is
  *   q's own), MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE,
- *   QUIRE_MAP_RESERVE. prot: PROT_NONE, PROT_READ, PROT_WRITE.
+ *   QUIRE_MAP_RESERVE, MAP_ANONYMOUS. prot: PROT_NONE, PROT_READ, PROT_WRITE.
  *   fd is a regular file (or block device); it may be closed afterwards.
  *   Bytes of the last page past the end of the file read zero and are never
  *   written. Whole pages past the end are SIGBUS until the file grows (through
@@ -135,6 +143,11 @@ QUIRE_API uint64_t quire_memory_min(void);
  *   A private page that was written is the process's own: it stays resident and
  *   charged to the budget; a write that does not fit is an error at that page
  *   (see quire_on_error()), ENOMEM.
+ *   With MAP_ANONYMOUS fd and off are of no account, and shared is as private: no other
+ *   process sees it. It is zeros at first; what the budget has no room for goes to the
+ *   swap store. Writable memory must find a place in both together, or the call fails
+ *   with ENOMEM; with a store, MAP_NORESERVE waives that: then a touch that finds no
+ *   room is an error at that page, ENOMEM.
  * Returns the address; MAP_FAILED with errno:
  *   EACCES  fd not open for reading, or shared+writable and not for writing
  *   EBADF   fd is not open
@@ -204,6 +217,7 @@ QUIRE_API int quire_mprotect(struct quire *q, void *addr, size_t len, int prot);
  *   MADV_WILLNEED    start reading the range; does not wait
  *   MADV_DONTNEED    unmap; shared pages stay in the cache, private pages that
  *                    were written are lost, as with the kernel
+ *   MADV_FREE        the same, for anonymous memory
  *   MADV_COLD, MADV_PAGEOUT   let go of the range first / now
  *   MADV_POPULATE_READ, MADV_POPULATE_WRITE   fault the range in, and wait
  * Other advice: EINVAL. Hole in the range: ENOMEM. POPULATE: EFAULT when a page
@@ -228,6 +242,25 @@ QUIRE_API int quire_msync(struct quire *q, void *addr, size_t len, int flags);
  */
 QUIRE_API void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_len,
 			     int flags, void *new_addr);
+
+#define QUIRE_MOVE_ALLOW_HOLES 1 /* pages that are not there at src are passed over */
+
+/*
+ * quire_move - the pages of [src, src+len) come to dst, without being copied.
+ *
+ * dst, src, len: multiples of the page size; each range within one mapping of anonymous
+ *   memory that can be written. Nothing may be at dst: fresh, or after MADV_DONTNEED.
+ *   Afterwards src reads zeros. Pages that are in the swap store move as well, unread.
+ * flags: 0 or QUIRE_MOVE_ALLOW_HOLES. moved: NULL, or takes the bytes from the front
+ *   that are moved, also on failure; what is beyond is as it was.
+ * A thread that touches a page meanwhile finds it at one place or none: then zeros at src.
+ * errno: EINVAL (unaligned, len 0, flags, or not such mappings), ENOENT (a hole, and not
+ *   allowed; or nothing is mapped there), EEXIST (a page is at dst), EBUSY (a page is
+ *   pinned, or under a system call), ENOMEM (metadata).
+ * Source: ioctl_userfaultfd(2), UFFDIO_MOVE; fault-path.md 1.2.
+ */
+QUIRE_API int quire_move(struct quire *q, void *dst, void *src, size_t len, int flags,
+			 size_t *moved);
 
 #define QUIRE_PIN_WRITE 1 /* the system call will write to the range */
 
@@ -347,8 +380,18 @@ struct quire_stats {
 	uint64_t activated;      /* came back while unmapped: kept */
 	uint64_t stalls;         /* faults that had to reclaim themselves */
 	uint64_t stall_ns;
-	uint64_t lost_reads; /* read for a fault and gone before mapped: 0 */
-	uint64_t throttled;  /* faults that waited for write-back */
+	uint64_t lost_reads;  /* read for a fault and gone before mapped: 0 */
+	uint64_t throttled;   /* faults that waited for write-back */
+	uint64_t anon;        /* bytes of anonymous pages in memory now */
+	uint64_t committed;   /* bytes of writable anonymous mappings now */
+	uint64_t swap_size;   /* bytes of the swap store */
+	uint64_t swap_used;   /* of them, taken now */
+	uint64_t faults_zero; /* first touches of anonymous pages */
+	uint64_t swap_reads;
+	uint64_t swap_read_bytes;
+	uint64_t swap_writes;
+	uint64_t swap_write_bytes;
+	uint64_t moved_pages; /* by quire_move() and quire_mremap() */
 };
 
 /* quire_stats - fill *s, up to s->size bytes. errno: EINVAL (size 0). */

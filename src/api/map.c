@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include "api/quire.h"
+#include "core/anon.h"
+#include "core/move.h"
 #include "core/pin.h"
 #include "core/writeback.h"
 #include "rt/native/sys.h"
@@ -52,7 +54,7 @@ static int check_range(const void *addr, size_t len, const char *call)
 
 #define KNOWN_FLAGS                                                                                \
 	(MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_NORESERVE | MAP_POPULATE |               \
-	 QUIRE_MAP_RESERVE)
+	 MAP_ANONYMOUS | QUIRE_MAP_RESERVE)
 
 static unsigned rights_of(int prot)
 {
@@ -136,14 +138,42 @@ static int check_file(int fd, int prot, int flags, struct stat *st, bool *writab
 	return 0;
 }
 
+/* Shared or private is the same here: no child of a fork has a part in it. */
+static void *map_anon(struct quire *q, void *addr, size_t len, int prot, int flags)
+{
+	uint64_t at = (uintptr_t)addr;
+
+	if (!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+		at &= ~(RT_PAGE - 1);
+	int err = mm_map_anon(&q->mm, round_up(len), rights_of(prot), view_flags(flags),
+			      flags & MAP_NORESERVE, &at);
+	if (err == -ENOMEM)
+		return fail_ptr(
+			ENOMEM,
+			"quire_mmap: %zu bytes of anonymous memory do not fit: %llu are "
+			"promised, the budget is %llu and the swap store %llu",
+			len,
+			(unsigned long long)rt_load_u64(&q->mm.committed, RT_RELAXED) * RT_PAGE,
+			(unsigned long long)rt_load_u64(&q->mm.budget, RT_RELAXED),
+			(unsigned long long)q->mm.swap.slots * RT_PAGE);
+	if (err)
+		return fail_ptr(-err, "quire_mmap: %s", strerror(-err));
+	if (flags & MAP_POPULATE && prot != PROT_NONE)
+		mm_populate(&q->mm, at, round_up(len), prot & PROT_WRITE);
+	return (void *)at;
+}
+
 void *quire_mmap(struct quire *q, void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct store *store;
 	struct stat st;
 	bool writable;
 
-	if (is_gone(q, "quire_mmap") || check_map(addr, len, prot, flags, (uint64_t)off) != 0 ||
-	    check_file(fd, prot, flags, &st, &writable) != 0)
+	if (is_gone(q, "quire_mmap") || check_map(addr, len, prot, flags, (uint64_t)off) != 0)
+		return MAP_FAILED;
+	if (flags & MAP_ANONYMOUS)
+		return map_anon(q, addr, len, prot, flags);
+	if (check_file(fd, prot, flags, &st, &writable) != 0)
 		return MAP_FAILED;
 	if (flags & QUIRE_MAP_RESERVE) {
 		long err = sys(SYS_fallocate, fd, 0, off, len);
@@ -240,6 +270,7 @@ int quire_madvise(struct quire *q, void *addr, size_t len, int advice)
 	case MADV_WILLNEED:
 		mm_willneed(mm, at, n);
 		break;
+	case MADV_FREE: /* at once is within "at any time" */
 	case MADV_DONTNEED:
 		err = mm_dontneed(mm, at, n);
 		break;
@@ -273,7 +304,7 @@ static struct mapping *next_shared(struct mm *mm, uint64_t *at, uint64_t end, ui
 		uint64_t from = v->start > *at ? v->start : *at, to = v->end < end ? v->end : end;
 		*at = v->end;
 		if (v->private)
-			continue;
+			continue; /* a shared one has a mapping */
 		*index = vma_index_at(v, from);
 		*index_end = *index + ((to - from) >> RT_PAGE_SHIFT);
 		m = v->mapping;
@@ -281,6 +312,21 @@ static struct mapping *next_shared(struct mm *mm, uint64_t *at, uint64_t end, ui
 	}
 	rwlock_read_unlock(&mm->mmap_lock);
 	return m;
+}
+
+/* A write to the swap store that failed for what is anonymous in the range: its errno. */
+static int swap_error(struct quire *q, uint64_t at, uint64_t end)
+{
+	int err = 0;
+
+	rwlock_read_lock(&q->mm.mmap_lock);
+	for (struct vma *v = vma_find(&q->mm, at); v && v->start < end;
+	     v = vma_find(&q->mm, v->end)) {
+		int one = v->mapping ? 0 : anon_take_error(v);
+		err = err ? err : one;
+	}
+	rwlock_read_unlock(&q->mm.mmap_lock);
+	return err;
 }
 
 int quire_msync(struct quire *q, void *addr, size_t len, int flags)
@@ -305,6 +351,8 @@ int quire_msync(struct quire *q, void *addr, size_t len, int flags)
 		if (!first)
 			first = err;
 	}
+	if (!first)
+		first = -swap_error(q, (uintptr_t)addr, end);
 	if (!first && hole)
 		return fail(ENOMEM, "quire_msync: %zu bytes from %p: part of it is not mapped", len,
 			    addr);
@@ -333,6 +381,30 @@ void *quire_mremap(struct quire *q, void *old_addr, size_t old_len, size_t new_l
 	if (err)
 		return fail_ptr(-err, "quire_mremap: %s", strerror(-err));
 	return (void *)to;
+}
+
+int quire_move(struct quire *q, void *dst, void *src, size_t len, int flags, size_t *moved)
+{
+	uint64_t done = 0;
+
+	if (moved)
+		*moved = 0;
+	if (is_gone(q, "quire_move"))
+		return -1;
+	if (flags & ~QUIRE_MOVE_ALLOW_HOLES)
+		return fail(EINVAL, "quire_move: flags 0x%x", flags);
+	if ((uintptr_t)dst % RT_PAGE || (uintptr_t)src % RT_PAGE || len % RT_PAGE || len == 0)
+		return fail(EINVAL, "quire_move: %p, %p and %zu must be multiples of %llu", dst,
+			    src, len, (unsigned long long)RT_PAGE);
+	if (check_range(dst, len, "quire_move") != 0 || check_range(src, len, "quire_move") != 0)
+		return -1;
+	int err = mm_move(&q->mm, (uintptr_t)dst, (uintptr_t)src, len,
+			  flags & QUIRE_MOVE_ALLOW_HOLES, &done);
+	if (moved)
+		*moved = done;
+	return err ? fail(-err, "quire_move: %s after %llu of %zu bytes", strerror(-err),
+			  (unsigned long long)done, len)
+		   : 0;
 }
 
 /* --- holding and looking ------------------------------------------------------------ */

@@ -21,6 +21,7 @@ enum rt_fault_verdict api_fault(uintptr_t addr, bool write);
 struct settings {
 	struct mm_options mm;
 	bool direct;
+	char swap[256]; /* path, or "" */
 };
 
 static int set_retry(struct settings *s, const char *value)
@@ -44,6 +45,15 @@ static int set_retry(struct settings *s, const char *value)
 		    value);
 }
 
+static int set_swap(struct settings *s, const char *path)
+{
+	if (*path == '\0' || strlen(path) >= sizeof(s->swap))
+		return fail(EINVAL, "swap=%s: a path of 1 to %zu characters", path,
+			    sizeof(s->swap) - 1);
+	strcpy(s->swap, path);
+	return 0;
+}
+
 static int set_key(struct settings *s, const char *key, const char *value)
 {
 	uint64_t n;
@@ -54,6 +64,23 @@ static int set_key(struct settings *s, const char *key, const char *value)
 		if (size_parse(value, 0, &n) != SIZE_OK)
 			return fail(EINVAL, "readahead=%s: not a size, such as 2M or 0", value);
 		s->mm.ahead_max = n / RT_PAGE;
+		return 0;
+	}
+	if (strcmp(key, "swap") == 0)
+		return set_swap(s, value);
+	if (strcmp(key, "swap_size") == 0) {
+		if (size_parse(value, 0, &n) != SIZE_OK || n < RT_PAGE)
+			return fail(EINVAL, "swap_size=%s: not a size, such as 4G", value);
+		s->mm.swap_bytes = n & ~(RT_PAGE - 1);
+		return 0;
+	}
+	if (strcmp(key, "rmap") == 0) {
+		if (strcmp(value, "A") != 0 && strcmp(value, "B") != 0)
+			return fail(EINVAL,
+				    "rmap=%s: not a design; it is A (the walker does not "
+				    "lock the folio) or B (it does)",
+				    value);
+		s->mm.rmap = *value == 'A' ? RMAP_A_UNLOCKED : RMAP_B_LOCKED;
 		return 0;
 	}
 	if (strcmp(key, "direct") == 0 || strcmp(key, "dirty") == 0) {
@@ -69,7 +96,10 @@ static int set_key(struct settings *s, const char *key, const char *value)
 			s->mm.dirty_percent = (unsigned)v;
 		return 0;
 	}
-	return fail(EINVAL, "'%s' is not an option; they are retry, readahead, direct, dirty", key);
+	return fail(EINVAL,
+		    "'%s' is not an option; they are retry, readahead, direct, dirty, "
+		    "swap, swap_size, rmap",
+		    key);
 }
 
 static int parse_opts(struct settings *s, const char *opts)
@@ -131,12 +161,18 @@ static int read_options(const struct quire_options *given, struct settings *s)
 		.mm = { .budget = budget,
 			.retry = RETRY_P1_VMA,
 			.dirty_percent = 40,
+			.swap_handle = -1,
+			.swap_bytes = 4 * budget,
 			.ahead_max =
 				budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
 		.direct = true,
 	};
 	if (o.retry != QUIRE_RETRY_DEFAULT)
 		s->mm.retry = (enum retry_policy)(o.retry - 1);
+	if (o.swap && set_swap(s, o.swap) != 0)
+		return -1;
+	if (o.swap_size)
+		s->mm.swap_bytes = o.swap_size & ~(RT_PAGE - 1);
 	return parse_opts(s, o.opts);
 }
 
@@ -165,6 +201,10 @@ void fill_stats(struct quire *q, struct quire_stats *s)
 	s->writeback = LOAD(writeback) * RT_PAGE;
 	s->owned = LOAD(owned) * RT_PAGE;
 	s->pinned = LOAD(pinned) * RT_PAGE;
+	s->anon = LOAD(anon) * RT_PAGE;
+	s->committed = LOAD(committed) * RT_PAGE;
+	s->swap_size = (uint64_t)mm->swap.slots * RT_PAGE;
+	s->swap_used = (uint64_t)mm->swap.used * RT_PAGE;
 	rt_rcu_read_lock();
 	x = rt_load_ptr(&mm->index, RT_ACQUIRE);
 	s->mappings = x->count;
@@ -198,6 +238,12 @@ void fill_stats(struct quire *q, struct quire_stats *s)
 	s->stall_ns = stat_sum(mm, stall_ns);
 	s->lost_reads = stat_sum(mm, lost_reads);
 	s->throttled = stat_sum(mm, throttled);
+	s->faults_zero = stat_sum(mm, faults_zero);
+	s->swap_reads = stat_sum(mm, swap_reads);
+	s->swap_read_bytes = stat_sum(mm, swap_read_bytes);
+	s->swap_writes = stat_sum(mm, swap_writes);
+	s->swap_write_bytes = stat_sum(mm, swap_write_bytes);
+	s->moved_pages = stat_sum(mm, moved_pages);
 }
 
 int quire_stats(struct quire *q, struct quire_stats *out)
@@ -269,14 +315,26 @@ static struct quire *open_failed(struct quire *q, int err)
 	return NULL;
 }
 
+static void close_swap(const struct settings *s)
+{
+	if (s->mm.swap_handle >= 0)
+		sys(SYS_close, s->mm.swap_handle);
+}
+
 struct quire *quire_open(const struct quire_options *options)
 {
 	struct settings s;
 
 	if (read_options(options, &s) != 0)
 		return NULL;
+	if (*s.swap) {
+		s.mm.swap_handle = swap_file_open(s.swap, s.mm.swap_bytes);
+		if (s.mm.swap_handle < 0)
+			return NULL;
+	}
 	struct quire *q = rt_pages_alloc(sizeof(*q));
 	if (!q) {
+		close_swap(&s);
 		fail(ENOMEM, "no memory for an address space");
 		return NULL;
 	}
@@ -285,6 +343,7 @@ struct quire *quire_open(const struct quire_options *options)
 	s.mm.tick = page_tick;
 	s.mm.tick_arg = q;
 	int err = mm_open(&q->mm, &s.mm);
+	close_swap(&s); /* the mm has opened it again */
 	if (err)
 		return open_failed(q, err);
 	err = fork_handlers_install();

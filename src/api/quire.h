@@ -32,6 +32,8 @@ struct quire *registry_next(unsigned *at); /* for fork; start with 0 */
  * must be zero. 0, or -1 with errno EINVAL or E2BIG. */
 int check_size(const void *p, size_t size, size_t known);
 void fill_stats(struct quire *q, struct quire_stats *s);
+/* swap.c: a nameless file of so many bytes, all of them reserved: its descriptor; -1. */
+int swap_file_open(const char *path, uint64_t bytes);
 /* fork.c */
 int fork_handlers_install(void);
 /* While held, no fork of this process is under way: for opening and closing. */

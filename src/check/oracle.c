@@ -149,7 +149,7 @@ static void check_entry(uint64_t addr, pte_t e)
 		(ull)addr);
 	if (broken)
 		return;
-	if (e & PTE_OWN) {
+	if (pte_is_copy(e)) {
 		REQUIRE(hw->flags & SIM_PTE_OWN, "PTE", "%#llx is own for us alone", (ull)addr);
 		seen.own++;
 		return;
@@ -373,12 +373,13 @@ void oracle_on_want(const void *wants)
 	const struct sim_thread *t = &S->t[S->cur];
 	const struct folio *f = wants;
 
-	if (!wants || S->preempts > 0 || W->mm.retry != RETRY_P3_UPTODATE || strcmp(sim_class_of(wants), "folio") != 0 ||
-	    !(f->state.v & FOLIO_WRITEBACK) ||
+	if (!wants || S->preempts > 0 || W->mm.retry != RETRY_P3_UPTODATE ||
+	    strcmp(sim_class_of(wants), "folio") != 0 || !(f->state.v & FOLIO_WRITEBACK) ||
 	    W->mm.stats[0].retries_vma.v + W->mm.stats[0].retries_mmap.v > W->retries)
 		return;
 	for (uint32_t i = 0; i < t->n_held; i++)
 		if (!t->held[i].write && strcmp(sim_class_of(t->held[i].lock), "vma lock") == 0)
-			sim_fail("PERF", "%s waits for a folio under write-back with a VMA lock held",
+			sim_fail("PERF",
+				 "%s waits for a folio under write-back with a VMA lock held",
 				 t->name);
 }

@@ -596,7 +596,8 @@ static void set_up(void *arg)
 	struct mm_options o = { .budget = OPEN_BUDGET,
 				.retry = (enum retry_policy)knobs.policy,
 				.ahead_max = knobs.ahead,
-				.dirty_percent = 20 };
+				.dirty_percent = 20,
+				.swap_handle = -1 };
 	unsigned frames = knobs.frames && !remaps ? knobs.frames
 			  : scenario->memory      ? scenario->memory
 						  : PLENTY;

@@ -52,6 +52,16 @@ const struct counter counters[] = {
 	COUNTER(stall_ns),
 	COUNTER(lost_reads),
 	COUNTER(throttled),
+	COUNTER(anon),
+	COUNTER(committed),
+	COUNTER(swap_size),
+	COUNTER(swap_used),
+	COUNTER(faults_zero),
+	COUNTER(swap_reads),
+	COUNTER(swap_read_bytes),
+	COUNTER(swap_writes),
+	COUNTER(swap_write_bytes),
+	COUNTER(moved_pages),
 	{ NULL, 0 },
 };
 

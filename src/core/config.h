@@ -69,6 +69,14 @@
 #ifndef CONFIG_MAP_ROOM
 #define CONFIG_MAP_ROOM 16 /* pages, for the metadata of one more mapping */
 #endif
+#ifndef CONFIG_TOUCH_PAGES
+#define CONFIG_TOUCH_PAGES 64 /* anonymous pages that one fault maps, at most */
+#endif
+#ifndef CONFIG_FRAMES
+/* Frames in the pool, for a budget of so many pages: a frame is an address, and stretches
+ * must be found. */
+#define CONFIG_FRAMES(pages) (4 * (pages) + 4096)
+#endif
 #ifndef CONFIG_STATS_SHARDS
 #define CONFIG_STATS_SHARDS 16
 #endif

@@ -8,6 +8,7 @@
 #include "core/filemap.h"
 #include "core/mm.h"
 #include "core/reclaim.h"
+#include "core/swap.h"
 #include "core/writeback.h"
 
 void fault_lock_release(struct fault *f)
@@ -69,8 +70,12 @@ unsigned machine_result(struct fault *f, int64_t err)
 /* Needs: the folio locked; unlocks it. */
 static void unlock_settled(struct mm *mm, struct folio *folio)
 {
-	if (folio->mapping && filemap_settle(folio->mapping, folio) != 0)
+	if (folio_test(folio, FOLIO_ANON)) {
+		if (folio_test(folio, FOLIO_SWAPCACHE)) /* the slot has it, too */
+			swap_cache_del(mm, folio, false);
+	} else if (folio->mapping && filemap_settle(folio->mapping, folio) != 0) {
 		filemap_del(folio->mapping, folio);
+	}
 	folio_unlock(mm, folio);
 }
 
@@ -173,7 +178,7 @@ static unsigned handle_fault(struct fault *f)
 	f->table = ptable_get(f->mm, f->addr);
 	if (!f->table)
 		return fault_error(f, FAULT_OOM, ENOMEM);
-	return do_file_fault(f);
+	return v->mapping ? do_file_fault(f) : do_anon_fault(f);
 }
 
 /* --- all tries ---------------------------------------------------------------- */

@@ -13,6 +13,8 @@
 
 /* do_file_fault - one try of a fault on a mapping. Needs: the fault lock, f->table. */
 unsigned do_file_fault(struct fault *f);
+/* do_anon_fault - the same on anonymous memory. */
+unsigned do_anon_fault(struct fault *f);
 
 /* first_try - may this try still drop its lock to wait? */
 bool first_try(const struct fault *f);

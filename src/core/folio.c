@@ -2,6 +2,7 @@
 /* folio.c - see folio.h. */
 #include "core/folio.h"
 
+#include "core/anon.h"
 #include "core/mm.h"
 
 struct folio *folio_new(struct mm *mm, unsigned order)
@@ -52,6 +53,8 @@ void folio_put(struct mm *mm, struct folio *f)
 	ASSERT(old > 0);
 	if (old > 1)
 		return;
+	if (folio_test(f, FOLIO_ANON))
+		anon_free(mm, f);
 	ASSERT(rt_load_u32(&f->mapped, RT_RELAXED) == 0);
 	ASSERT(f->mapping == NULL);
 	ASSERT(list_empty(&f->lru));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * folio.h - a run of 2^order pages of a file that is filled, moved and freed as one.
+ * folio.h - a run of 2^order pages that is filled, moved and freed as one: of a file, or
+ * anonymous.
  *
  *     FREE --folio_new--> NEW --filemap_add--> CACHED --filemap_del--> GONE
  *     The last folio_put() makes it FREE. CACHED it is on one LRU list, or isolated
@@ -18,8 +19,15 @@
  *
  * refs = 1 for the cache + 1 for each mapped page + 1 for each holder in passing.
  *
+ * Anonymous ones (FOLIO_ANON) have one page, no mapping, and at most one entry, which refers
+ * to them also while the machine shows nothing there (pgtable.h: IDLE); anon.h has their
+ * life. refs = 1 for the entry + 1 for the swap cache + 1 for each holder in passing; the
+ * last folio_put() takes them off the LRU and gives up charge, frame and slot.
+ *
  * Field key: (c) constant while allocated   (a) atomic, order stated at the use
  *   (F) folio lock   (S) mapping->slots_lock   (L) mm->lru.lock   (D) mapping->dirty_lock
+ *   (R) anon_vma's lock for writing, under design A (anon_vma.h)
+ *   (P) lock of the table that its entry is in   (W) swap.lock
  *   Two letters: hold either to read, both to write.
  */
 #ifndef CORE_FOLIO_H
@@ -47,19 +55,30 @@ struct mm;
 #define FOLIO_REDIRTY     (1u << 11) /* a write failed: all of it is dirty */
 #define FOLIO_SEEN        (1u << 12) /* was mapped once since it was read */
 #define FOLIO_BOUNCED     (1u << 13) /* content is in `bounced`, not in the object (F) */
+#define FOLIO_ANON        (1u << 14) /* anonymous (c) */
+#define FOLIO_SWAPCACHE   (1u << 15) /* found by its slot (F,W) */
 #define FOLIO_ERA_SHIFT   16         /* eight bits: see folio_note_written() */
 #define FOLIO_ERA         (0xffu << FOLIO_ERA_SHIFT)
 #define FOLIO_ORDER_SHIFT 24
 
 struct folio {
 	rt_u32 state;
-	rt_u32 refs;                /* (a) 0: free, nobody may raise it */
-	rt_u32 mapped;              /* (a) present page-table entries; changes under a pte lock */
-	rt_u32 pins;                /* (a) of mapped pages; raised under the pte lock */
-	struct mapping *mapping;    /* (F,S) NULL once removed */
-	uint64_t index;             /* (F,S) first page, a multiple of 2^order */
-	struct list_node lru;       /* (L) empty while isolated */
-	struct folio *dirty_next;   /* (D) */
+	rt_u32 refs;   /* (a) 0: free, nobody may raise it */
+	rt_u32 mapped; /* (a) present page-table entries; changes under a pte lock */
+	rt_u32 pins;   /* (a) of mapped pages; raised under the pte lock */
+	union {
+		struct mapping *mapping; /* (F,S) NULL once removed */
+		rt_ptr anon;             /* (a) ANON: struct anon_vma; changes under F and R */
+	};
+	uint64_t index;       /* (F,S) first page, a multiple of 2^order; anonymous (F,R) */
+	struct list_node lru; /* (L) empty while isolated */
+	union {
+		struct folio *dirty_next; /* (D) */
+		struct {
+			uint32_t frame; /* (F,P) ANON: + 1, of mm->frames: its content; 0: none */
+			uint32_t slot;  /* (F) ANON: + 1, of mm->swap: its own; 0: none */
+		};
+	};
 	union {                     /* last: see slab.h */
 		uint64_t dirty_map; /* (F) DIRTY: which 64ths (or pages) of it */
 		void *bounced;      /* (F) BOUNCED: a page of mm->bounce; never dirty too */

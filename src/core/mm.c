@@ -142,6 +142,7 @@ static int open_memory(struct mm *mm, uint64_t budget)
 	slab_init(&mm->table_nodes, mm, sizeof(struct radix_node), CONFIG_SLAB_BYTES / 4);
 	slab_init(&mm->tables_slab, mm, sizeof(struct ptable), 2 * CONFIG_SLAB_BYTES);
 	slab_init(&mm->vmas, mm, sizeof(struct vma), CONFIG_SLAB_BYTES);
+	slab_init(&mm->anon_vmas, mm, sizeof(struct anon_vma), CONFIG_SLAB_BYTES / 4);
 	mm->nodes.beside_bytes = CONFIG_HW_NODE_BYTES;
 	mm->tables_slab.beside_bytes = CONFIG_HW_TABLE_BYTES;
 	radix_init(&mm->tables, &mm->table_nodes);
@@ -174,6 +175,7 @@ static void free_memory(struct mm *mm)
 		mm_uncharge_metadata(mm, bounce_bytes(mm->bounce.count));
 		bounce_fini(&mm->bounce);
 	}
+	slab_fini(&mm->anon_vmas);
 	slab_fini(&mm->vmas);
 	slab_fini(&mm->tables_slab);
 	slab_fini(&mm->table_nodes);
@@ -188,10 +190,12 @@ int mm_open(struct mm *mm, const struct mm_options *o)
 	list_init(&mm->mappings);
 	rt_lock_init(&mm->write_lock);
 	rt_lock_init(&mm->later_lock);
+	rt_lock_init(&mm->anon_lock);
 	rt_store_u64(&mm->budget, o->budget, RT_RELAXED);
 	mm->retry = o->retry;
 	mm->ahead_max = o->ahead_max;
 	mm->dirty_percent = o->dirty_percent;
+	mm->rmap = o->rmap;
 	mm->pager.tick = o->tick;
 	mm->pager.tick_arg = o->tick_arg;
 
@@ -201,15 +205,20 @@ int mm_open(struct mm *mm, const struct mm_options *o)
 	err = open_memory(mm, o->budget);
 	if (err)
 		goto no_memory;
-	err = rt_ioq_open(&mm->ioq);
+	err = swap_open(mm, o->swap_handle, o->swap_bytes);
 	if (err)
 		goto no_memory;
+	err = rt_ioq_open(&mm->ioq);
+	if (err)
+		goto no_queue;
 	err = pager_start(mm);
 	if (err)
 		goto no_pager;
 	return 0;
 no_pager:
 	rt_ioq_close(&mm->ioq);
+no_queue:
+	swap_close(mm);
 no_memory:
 	free_memory(mm);
 	rt_mmu_close(&mm->mmu);
@@ -231,7 +240,12 @@ int mm_close(struct mm *mm)
 	vma_reap(mm);
 	mm_write_unlock(mm);
 	rt_ioq_close(&mm->ioq);
+	swap_drain(mm);
 	ASSERT(rt_load_u64(&mm->cached, RT_RELAXED) == 0);
+	ASSERT(rt_load_u64(&mm->anon, RT_RELAXED) == 0);
+	ASSERT(rt_load_u64(&mm->committed, RT_RELAXED) == 0);
+	swap_close(mm);
+	frames_close(mm);
 	ASSERT(rt_load_u64(&mm->owned, RT_RELAXED) == 0);
 	ASSERT(rt_load_u64(&mm->mapped, RT_RELAXED) == 0);
 	ASSERT(rt_load_u64(&mm->pinned, RT_RELAXED) == 0);

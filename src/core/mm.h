@@ -6,7 +6,7 @@
  * it. The calls that change the space (mm_map, mm_unmap, ...) take the mmap_lock for
  * writing; faults do not take it but on the slow path.
  *
- * The budget counts frames, private copies, our own structures, and what the
+ * The budget counts frames, anonymous pages, private copies, our own structures, and what the
  * machine's page tables and the object's index cost. A charge for a frame fails at
  * the budget; metadata is always granted and pushes frames out.
  *
@@ -18,14 +18,17 @@
 
 #include "base/ghost.h"
 #include "base/list.h"
+#include "core/anon_vma.h"
 #include "core/bounce.h"
 #include "core/config.h"
 #include "core/folio.h"
+#include "core/frames.h"
 #include "core/mapping.h"
 #include "core/radix.h"
 #include "core/rwlock.h"
 #include "core/slab.h"
 #include "core/stats.h"
+#include "core/swap.h"
 #include "core/vma.h"
 #include "core/waitq.h"
 #include "rt/rt.h"
@@ -87,26 +90,34 @@ struct mm {
 	rt_u64 metadata;        /* (a) bytes */
 	rt_u64 owned;           /* (a) pages */
 	rt_u64 cached;          /* (a) pages of files */
+	rt_u64 anon;            /* (a) anonymous pages in memory */
+	rt_u64 committed;       /* (a) pages of writable anonymous memory; raised under M */
 	rt_u64 mapped;          /* (a) pages */
 	rt_u64 dirty;           /* (a) pages, at folio granularity */
 	rt_u64 writeback;       /* (a) pages */
+	rt_u64 swapping;        /* (a) of them, those that reclaim waits for */
 	rt_u64 pinned;          /* (a) pages */
 	rt_u64 reserve;         /* (a) bytes, see reclaim_low() */
 	rt_u64 inflight;        /* (a) folios that are being read, or that a fault waits for */
 	rt_u64 write_failed_ns; /* (a) when a write last failed; 0: one succeeded since */
 
 	enum retry_policy retry; /* (c) */
+	enum rmap_design rmap;   /* (c) */
 	uint64_t ahead_max;      /* (c) pages of readahead under way per stream, 0: none */
 	unsigned dirty_percent;  /* (c) of the budget, above which writers wait */
 
 	/* Two kinds of nodes: who stands in one that is used again finds what he looked for,
 	 * a folio or a table, of another place: and tells by its key. */
-	struct slab folios, nodes, table_nodes, tables_slab, vmas;
+	struct slab folios, nodes, table_nodes, tables_slab, vmas, anon_vmas;
 	struct radix tables; /* (T) to write; see pgtable.h */
 	struct rt_lock tables_lock;
 	struct waitq waitq;
 	struct lru lru;
 	struct bounce bounce;
+	struct swap swap;
+	struct frames frames;
+	struct rt_lock
+		anon_lock; /* a VMA gets its anon_vma: over that one's lock, and its slab's */
 	struct rt_ioq ioq;
 	struct rt_mmu mmu;
 	struct pager pager;
@@ -124,6 +135,9 @@ struct mm_options {
 	enum retry_policy retry;
 	uint64_t ahead_max;
 	unsigned dirty_percent;
+	enum rmap_design rmap;
+	int swap_handle; /* a file of its own, or -1: no swap; the caller's */
+	uint64_t swap_bytes;
 	void (*tick)(void *arg);
 	void *tick_arg;
 };
@@ -152,6 +166,11 @@ void mm_uncharge_metadata(struct mm *mm, uint64_t bytes);
  * flags: RT_VIEW_*. 0 or -errno. */
 int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, unsigned rights,
 	   unsigned flags, uint64_t *addr);
+/* mm_map_anon - the same for anonymous memory, zeros at first. noreserve: more than can find a
+ * place, if there is a swap store. -ENOMEM: it would not find a place. */
+int mm_map_anon(struct mm *mm, uint64_t len, unsigned rights, unsigned flags, bool noreserve,
+		uint64_t *addr);
+void mm_uncommit(struct mm *mm, uint64_t pages);
 int mm_unmap(struct mm *mm, uint64_t addr, uint64_t len);
 int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights);
 int mm_remap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, bool may_move,

@@ -9,13 +9,16 @@
  */
 #include <errno.h>
 
+#include "core/anon.h"
 #include "core/filemap.h"
 #include "core/mm.h"
+#include "core/move.h"
 #include "core/pgtable.h"
 #include "core/reclaim.h"
 #include "core/writeback.h"
 
-#define RESIDENT_CHUNK 256
+#define RESIDENT_CHUNK   256
+#define INDEX_OF_ADDRESS UINT64_MAX
 
 #define for_each_vma_in(mm, v, from, to)                                                           \
 	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
@@ -74,13 +77,13 @@ static int unmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool keep_v
 		/* It goes for sure: now its copies may, too. */
 		if (v->private)
 			pgtable_zap(mm, v, v->start, v->end, ZAP_ALL);
-		rt_lock(&v->mapping->views_lock);
-		list_del(&v->by_mapping);
-		rt_unlock(&v->mapping->views_lock);
-		v->mapping->views--;
+		vma_unlink(mm, v);
+		if (v->committed)
+			mm_uncommit(mm, len >> RT_PAGE_SHIFT);
 		if (!keep_view)
 			rt_view_close(&mm->mmu, from, len);
-		mapping_release(v->mapping);
+		if (v->mapping)
+			mapping_release(v->mapping);
 	}
 	gap_around(mm, &start, &end);
 	pgtable_free(mm, start, end);
@@ -147,6 +150,7 @@ static int mapping_for(struct mm *mm, struct store *store, struct mapping **out)
 	return 0;
 }
 
+/* m NULL: anonymous memory, whose pages have the index that is given, or INDEX_OF_ADDRESS. */
 static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t len, unsigned rights,
 		    unsigned flags, uint64_t *addr)
 {
@@ -155,14 +159,15 @@ static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t l
 
 	if (!v)
 		return err;
-	err = rt_object_grow(&m->object, index + (len >> RT_PAGE_SHIFT));
+	err = m ? rt_object_grow(&m->object, index + (len >> RT_PAGE_SHIFT)) : 0;
 	if (!err)
-		err = rt_view_open(&mm->mmu, &m->object, index, len, rights, flags, addr);
+		err = rt_view_open(&mm->mmu, m ? &m->object : NULL, m ? index : 0, len, rights,
+				   flags, addr);
 	if (err)
 		goto no_view;
 	v->start = *addr;
 	v->end = *addr + len;
-	v->index = index;
+	v->index = index == INDEX_OF_ADDRESS ? *addr >> RT_PAGE_SHIFT : index;
 	v->mapping = m;
 	v->rights = rights;
 	v->private = flags & RT_VIEW_PRIVATE;
@@ -172,10 +177,8 @@ static int view_new(struct mm *mm, struct mapping *m, uint64_t index, uint64_t l
 	err = vma_replace(mm, v->start, v->end, &v, 1);
 	if (err)
 		goto no_index;
-	rt_lock(&m->views_lock);
-	list_add(&m->views_list, &v->by_mapping);
-	rt_unlock(&m->views_lock);
-	m->views++;
+	if (m)
+		vma_link(v);
 	return 0;
 no_index:
 	v->detached = true;
@@ -220,15 +223,20 @@ static int claim_range(struct mm *mm, uint64_t start, uint64_t end)
 	return err == -EEXIST ? -EINVAL : err;
 }
 
+/* Metadata pushes frames out, but half of the budget is for frames. */
+static bool room_to_map(struct mm *mm)
+{
+	return rt_load_u64(&mm->metadata, RT_RELAXED) <= rt_load_u64(&mm->budget, RT_RELAXED) / 2 &&
+	       reclaim_direct(mm, CONFIG_MAP_ROOM);
+}
+
 int mm_map(struct mm *mm, struct store *store, uint64_t index, uint64_t len, unsigned rights,
 	   unsigned flags, uint64_t *addr)
 {
 	struct mapping *m;
 	bool claimed = false;
 
-	/* Metadata pushes frames out, but half of the budget is for frames. */
-	if (rt_load_u64(&mm->metadata, RT_RELAXED) > rt_load_u64(&mm->budget, RT_RELAXED) / 2 ||
-	    !reclaim_direct(mm, CONFIG_MAP_ROOM)) {
+	if (!room_to_map(mm)) {
 		store->ops->close(store);
 		return -ENOMEM;
 	}
@@ -256,6 +264,65 @@ out:
 	return err;
 }
 
+/* --- anonymous memory ---------------------------------------------------------- */
+
+/*
+ * Count `pages` of writable memory. -ENOMEM: they would not all find a place, in the swap
+ * store and in what the budget leaves to frames; as overcommit=never has it. force: said
+ * all the same to be wanted, and there is a store. Needs: mmap_lock for writing.
+ */
+static int commit(struct mm *mm, uint64_t pages, bool force)
+{
+	uint64_t frames = mm_frame_limit(mm) / RT_PAGE, floor = frames / 16;
+	uint64_t now = rt_load_u64(&mm->committed, RT_RELAXED);
+
+	if (floor < CONFIG_COPY_FLOOR)
+		floor = CONFIG_COPY_FLOOR;
+	uint64_t fixed = rt_load_u64(&mm->metadata, RT_RELAXED) / RT_PAGE + floor;
+	uint64_t most = mm->swap.slots + (frames > fixed ? frames - fixed : 0);
+	if (now + pages > most && !(force && mm->swap.slots > 0))
+		return -ENOMEM;
+	rt_count_u64(&mm->committed, pages);
+	return 0;
+}
+
+void mm_uncommit(struct mm *mm, uint64_t pages)
+{
+	rt_count_u64(&mm->committed, -pages);
+}
+
+int mm_map_anon(struct mm *mm, uint64_t len, unsigned rights, unsigned flags, bool noreserve,
+		uint64_t *addr)
+{
+	uint64_t pages = len >> RT_PAGE_SHIFT;
+	bool claimed = false, committed = rights & RT_WRITE;
+
+	if (!room_to_map(mm))
+		return -ENOMEM;
+	flags |= RT_VIEW_PRIVATE | RT_VIEW_MAY_WRITE;
+	mm_write_lock(mm);
+	int err = frames_open(mm);
+	if (!err && flags & RT_VIEW_FIXED && !(flags & RT_VIEW_NOREPLACE)) {
+		err = claim_range(mm, *addr, *addr + len);
+		claimed = err == 0;
+	}
+	if (!err && committed)
+		err = commit(mm, pages, noreserve);
+	committed = committed && !err;
+	if (!err)
+		err = view_new(mm, NULL, INDEX_OF_ADDRESS, len, rights, flags, addr);
+	if (err && committed)
+		mm_uncommit(mm, pages);
+	if (err && claimed)
+		rt_view_close(&mm->mmu, *addr, len);
+	if (!err) {
+		vma_find(mm, *addr)->committed = committed;
+		vma_merge_around(mm, *addr, *addr + len);
+	}
+	mm_write_unlock(mm);
+	return err;
+}
+
 /* --- protect, advise --------------------------------------------------------- */
 
 /* Split at both ends and write-lock what is in between. */
@@ -269,6 +336,29 @@ static int lock_range(struct mm *mm, uint64_t addr, uint64_t end)
 	if (err)
 		return err;
 	for_each_vma_in(mm, v, addr, end) vma_write_lock(mm, v);
+	return 0;
+}
+
+/* Needs: v write-locked. */
+static int protect_one(struct mm *mm, struct vma *v, unsigned rights)
+{
+	bool commits = !v->mapping && rights & RT_WRITE && !v->committed;
+	uint64_t pages = (v->end - v->start) >> RT_PAGE_SHIFT;
+	int err = commits ? commit(mm, pages, true) : 0;
+
+	if (err)
+		return err;
+	/* The machine takes no page out of a view that it cannot write, or put one in: what is
+	 * there goes to frames first, and comes back by copies. */
+	if (!v->mapping && !(rights & RT_WRITE))
+		anon_idle_range(mm, v, v->start, v->end);
+	err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
+	if (err && commits)
+		mm_uncommit(mm, pages);
+	if (err)
+		return err;
+	v->committed = v->committed || commits;
+	v->rights = rights;
 	return 0;
 }
 
@@ -289,10 +379,9 @@ int mm_protect(struct mm *mm, uint64_t addr, uint64_t len, unsigned rights)
 	}
 	for_each_vma_in(mm, v, addr, end)
 	{
-		err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
+		err = protect_one(mm, v, rights);
 		if (err)
 			break;
-		v->rights = rights;
 	}
 	vma_merge_around(mm, addr, end);
 out:
@@ -363,10 +452,16 @@ static int grow_in_place(struct mm *mm, struct vma *v, uint64_t more)
 
 	if (next && next->start < end)
 		return -ENOMEM;
-	int err = view_new(mm, v->mapping, vma_index_end(v), more, v->rights, flags, &at);
+	int err = v->committed ? commit(mm, more >> RT_PAGE_SHIFT, true) : 0;
+	if (err)
+		return err;
+	err = view_new(mm, v->mapping, vma_index_end(v), more, v->rights, flags, &at);
+	if (err && v->committed)
+		mm_uncommit(mm, more >> RT_PAGE_SHIFT);
 	if (err)
 		return err == -EEXIST ? -ENOMEM : err;
 	struct vma *n = vma_find(mm, at);
+	n->committed = v->committed;
 	n->advice = v->advice;
 	n->on_error = v->on_error;
 	n->on_error_arg = v->on_error_arg;
@@ -410,6 +505,27 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 	return 0;
 }
 
+/*
+ * All pages of the first `len` bytes of `from` come to the start of `to`, which has the same
+ * index: so a page keeps its, and is found by the same anon_vma. If it fails, they are back.
+ * Needs: both write-locked.
+ */
+static int move_anon(struct mm *mm, struct vma *to, struct vma *from, uint64_t len)
+{
+	uint64_t moved, back;
+	unsigned rights = from->rights;
+	int err = 0;
+
+	anon_vma_clone(to, from);
+	/* The machine moves between views that can be written. Elsewhere all is idle, but for
+	 * what is pinned. */
+	if (rights & RT_WRITE || rt_load_ptr(&from->anon_vma, RT_RELAXED))
+		err = move_pages(mm, to, from, to->start, from->start, len, &moved);
+	if (err)
+		move_pages(mm, from, to, from->start, to->start, moved, &back);
+	return err;
+}
+
 static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t new_len, bool fixed,
 		     uint64_t *addr)
 {
@@ -418,9 +534,11 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	int err = 0;
 
 	if (fixed) {
-		mapping_hold(v->mapping);
+		if (v->mapping)
+			mapping_hold(v->mapping);
 		err = claim_range(mm, *addr, *addr + new_len);
-		rt_sub_u32(&v->mapping->holds, 1, RT_RELEASE);
+		if (v->mapping)
+			rt_sub_u32(&v->mapping->holds, 1, RT_RELEASE);
 	} else {
 		*addr = 0;
 	}
@@ -429,13 +547,17 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	enum vma_advice advice = v->advice;
 	void (*on_error)(void) = v->on_error;
 	void *arg = v->on_error_arg;
-	bool private = v->private;
+	bool anon = !v->mapping, private = v->private && !anon, committed = v->committed;
 	vma_write_lock(mm, v);
-	if (!private)
+	if (committed)
+		err = commit(mm, new_len >> RT_PAGE_SHIFT, true);
+	if (!err && !private)
 		err = part_view(mm, old, old + old_len);
 	if (!err)
 		err = view_new(mm, v->mapping, v->index, new_len, v->rights, flags, addr);
 	if (err) {
+		if (committed)
+			mm_uncommit(mm, new_len >> RT_PAGE_SHIFT);
 		if (fixed) /* nobody's any more */
 			rt_view_close(&mm->mmu, *addr, new_len);
 		return err;
@@ -444,8 +566,11 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	n->advice = advice;
 	n->on_error = on_error;
 	n->on_error_arg = arg;
+	n->committed = committed;
 	if (private)
 		err = move_private(mm, v, keep, *addr);
+	else if (anon)
+		err = move_anon(mm, n, v, keep);
 	if (err) {
 		unmap_range(mm, *addr, *addr + new_len, false);
 		return err;
@@ -454,6 +579,8 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	err = unmap_locked(mm, old, old + old_len, private);
 	if (!err && private && keep < old_len)
 		rt_view_close(&mm->mmu, old + keep, old_len - keep);
+	if (err && anon)
+		move_anon(mm, vma_find(mm, old), n, keep);
 	if (err && !private)
 		unmap_range(mm, *addr, *addr + new_len, false); /* the old one is as it was */
 	return err;
@@ -500,6 +627,16 @@ out:
 
 /* --- looking ---------------------------------------------------------------------- */
 
+/* Is it in memory, and newer than the swap store? */
+static unsigned char anon_state(pte_t e)
+{
+	if (e & PTE_SAME)
+		return 1;
+	if (!(e & (PTE_PRESENT | PTE_IDLE)))
+		return 0;
+	return e & PTE_PRESENT && !(e & PTE_WP) ? 1 | 4 : 1;
+}
+
 static unsigned char page_state(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	struct ptable *t = ptable_lookup(mm, addr);
@@ -509,12 +646,14 @@ static unsigned char page_state(struct mm *mm, struct vma *v, uint64_t addr)
 		rt_lock(&t->lock);
 		pte_t e = t->pte[pte_slot(addr)];
 		rt_unlock(&t->lock);
-		if (e & PTE_OWN)
+		if (pte_is_copy(e))
 			return 1 | 2;
 		if (e & PTE_PRESENT)
 			bits |= 2;
+		if (!v->mapping)
+			return bits | anon_state(e);
 	}
-	struct folio *f = filemap_get(v->mapping, vma_index_at(v, addr));
+	struct folio *f = v->mapping ? filemap_get(v->mapping, vma_index_at(v, addr)) : NULL;
 	if (f) {
 		if (folio_test(f, FOLIO_UPTODATE))
 			bits |= 1;

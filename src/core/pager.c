@@ -18,7 +18,11 @@
 
 static bool needs_memory(struct mm *mm)
 {
-	return rt_load_u64(&mm->charged, RT_RELAXED) + reclaim_high(mm) > mm_frame_limit(mm);
+	uint64_t charged = rt_load_u64(&mm->charged, RT_RELAXED);
+	uint64_t going = rt_load_u64(&mm->swapping, RT_RELAXED) * RT_PAGE;
+
+	/* What is being written to swap will be free: no more than is needed is sent after it. */
+	return charged + reclaim_high(mm) > mm_frame_limit(mm) + going;
 }
 
 static void pager_main(void *arg)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/anon.h"
 #include "core/filemap.h"
 #include "core/mm.h"
 
@@ -133,7 +134,7 @@ bool pte_pin(struct mm *mm, struct ptable *t, uint64_t addr)
 	pte_t *pte = &t->pte[pte_slot(addr)];
 
 	rt_lock_assert(&t->lock);
-	if (*pte & PTE_OWN)
+	if (pte_is_copy(*pte))
 		return true; /* stays anyway */
 	ASSERT(*pte & PTE_PRESENT);
 	if (pte_pins(*pte) == PTE_PIN_MAX)
@@ -265,9 +266,13 @@ static uint64_t clear_entries(struct mm *mm, struct ptable *t, unsigned a, unsig
 		t->pte[i] = 0;
 		t->present--;
 		n++;
-		if (e & PTE_OWN) {
+		if (pte_is_copy(e)) {
 			rt_count_u64(&mm->owned, -1ull);
 			mm_uncharge_pages(mm, 1);
+			continue;
+		}
+		if (e & PTE_OWN) {
+			anon_entry_gone(mm, e);
 			continue;
 		}
 		if (pte_pins(e)) {

@@ -12,6 +12,12 @@
  *       +------------- pgtable_zap ------------------------+
  *     private views: none or present|wp --pte_own--> own --pgtable_zap--> none
  *
+ * Anonymous memory (anon.h; the arrows are there), all of it `own` as well:
+ *
+ *     none --first touch--> present --reclaim--> idle --written--> swap
+ *                              ^------------------+------------------+
+ *     idle or swap, of one word alone --> same; of zeros, never written --> none
+ *
  * An entry that is present and not wp belongs to a folio that is dirty.
  *
  * A table appears once, under mm->tables_lock, only where there is none; it goes
@@ -26,12 +32,16 @@
 #include "core/vma.h"
 #include "rt/rt.h"
 
-#define PTE_PRESENT   1ull
-#define PTE_WP        2ull /* the machine's entry is write-protected */
-#define PTE_OWN       4ull /* the process's own copy: no folio, charged to the budget */
-#define PTE_FOLIO     0x0000ffffffffffc0ull
-#define PTE_PIN_SHIFT 48 /* above: how many pins this page has */
-#define PTE_PIN_MAX   0xffffull
+#define PTE_PRESENT     1ull
+#define PTE_WP          2ull  /* the machine's entry is write-protected */
+#define PTE_OWN         4ull  /* the process's own copy: no folio, charged to the budget */
+#define PTE_IDLE        8ull  /* an anonymous folio's page that the machine does not show */
+#define PTE_SWAP        16ull /* a slot of the swap store, in the bits above */
+#define PTE_SAME        32ull /* all its 32-bit words are the one in the bits above */
+#define PTE_VALUE_SHIFT 16
+#define PTE_FOLIO       0x0000ffffffffffc0ull
+#define PTE_PIN_SHIFT   48 /* above: how many pins this page has */
+#define PTE_PIN_MAX     0xffffull
 
 typedef uint64_t pte_t;
 
@@ -45,6 +55,28 @@ struct ptable {
 static inline struct folio *pte_folio(pte_t e)
 {
 	return (struct folio *)(uintptr_t)(e & PTE_FOLIO);
+}
+
+static inline pte_t pte_idle(struct folio *f)
+{
+	return (pte_t)(uintptr_t)f | PTE_IDLE | PTE_OWN;
+}
+
+/* pte_is_copy - a private copy of a page of a file: no folio, no swap. */
+static inline bool pte_is_copy(pte_t e)
+{
+	return e == PTE_OWN;
+}
+
+/* A swap or same entry, and the slot or word in it. */
+static inline pte_t pte_value_of(pte_t kind, uint64_t value)
+{
+	return kind | PTE_OWN | value << PTE_VALUE_SHIFT;
+}
+
+static inline uint64_t pte_value(pte_t e)
+{
+	return e >> PTE_VALUE_SHIFT;
 }
 
 static inline uint64_t pte_pins(pte_t e)

@@ -29,7 +29,7 @@ static int pin_mapped(struct mm *mm, uint64_t addr, bool write)
 	if (t && v->rights & (write ? RT_WRITE : RT_READ)) {
 		rt_lock(&t->lock);
 		pte_t e = t->pte[pte_slot(addr)];
-		bool ready = e & PTE_OWN || (e & PTE_PRESENT && (!write || !(e & PTE_WP)));
+		bool ready = pte_is_copy(e) || (e & PTE_PRESENT && (!write || !(e & PTE_WP)));
 		if (ready && pte_pin(mm, t, addr))
 			done = 1;
 		rt_unlock(&t->lock);
@@ -123,6 +123,8 @@ static struct mapping *next_stretch(struct mm *mm, uint64_t *at, uint64_t end, u
 {
 	struct vma *v = *at < end ? vma_find(mm, *at) : NULL;
 
+	while (v && v->start < end && !v->mapping)
+		v = vma_find(mm, v->end);
 	if (!v || v->start >= end)
 		return NULL;
 	uint64_t from = v->start > *at ? v->start : *at;

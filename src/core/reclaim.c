@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/anon.h"
 #include "core/filemap.h"
 #include "core/pgtable.h"
 #include "core/writeback.h"
@@ -12,8 +13,10 @@
 
 struct reclaim_scratch {
 	struct folio *evict[CONFIG_RECLAIM_BATCH]; /* locked, ours to drop */
-	unsigned evicts;
-	bool dirty; /* met folios that must be written first */
+	struct folio *anon[CONFIG_RECLAIM_BATCH];  /* the same, anonymous */
+	unsigned evicts, anons;
+	bool dirty;       /* met folios that must be written first */
+	uint64_t writing; /* anonymous ones whose write began: they go when it ends */
 	uint32_t window_clock[1u << CONFIG_WINDOW_CLOCKS_SHIFT];
 };
 
@@ -22,6 +25,23 @@ struct reclaim_scratch {
 static uint64_t ghost_key(const struct mapping *m, uint64_t index)
 {
 	return m->id << 44 ^ index;
+}
+
+static uint64_t ghost_key_of_slot(uint64_t slot)
+{
+	return slot; /* no mapping has the id 0 */
+}
+
+/* Was f evicted a short while ago? Needs: its lock, lru.lock. */
+static bool comes_again(struct mm *mm, const struct folio *f, uint64_t budget)
+{
+	uint64_t key = folio_test(f, FOLIO_ANON) ? ghost_key_of_slot(f->slot - 1)
+						 : ghost_key(f->mapping, f->index);
+	uint32_t age;
+
+	if (folio_test(f, FOLIO_ANON) && !f->slot)
+		return false; /* touched for the first time */
+	return ghost_take(&mm->lru.ghost, key, mm->lru.clock, &age) && age <= budget;
 }
 
 /* The pages that the budget leaves for frames, once the reserve is kept. */
@@ -88,13 +108,10 @@ static void list_out(struct mm *mm, struct folio *f)
 void lru_add(struct mm *mm, struct folio *f)
 {
 	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
-	uint32_t age;
 
 	rt_lock(&mm->lru.lock);
 	/* The adder holds the folio lock: it cannot have been removed before. */
-	bool again =
-		ghost_take(&mm->lru.ghost, ghost_key(f->mapping, f->index), mm->lru.clock, &age) &&
-		age <= budget;
+	bool again = comes_again(mm, f, budget);
 	if (again)
 		stat_add(mm, refaults, folio_pages(f));
 	list_in(mm, f, again && hot_has_room(mm, folio_pages(f)));
@@ -123,6 +140,40 @@ static void lru_putback(struct mm *mm, struct folio *f, bool hot)
 	rt_unlock(&mm->lru.lock);
 }
 
+bool lru_isolate(struct mm *mm, struct folio *f)
+{
+	bool got = false;
+
+	rt_lock(&mm->lru.lock);
+	if (!list_empty(&f->lru) && folio_tryget(f)) {
+		list_out(mm, f);
+		got = true;
+	}
+	rt_unlock(&mm->lru.lock);
+	return got;
+}
+
+void lru_return(struct mm *mm, struct folio *f, bool hot)
+{
+	lru_putback(mm, f, hot);
+}
+
+void lru_forget(struct mm *mm, struct folio *f)
+{
+	rt_lock(&mm->lru.lock);
+	if (!list_empty(&f->lru))
+		list_out(mm, f);
+	rt_unlock(&mm->lru.lock);
+}
+
+void lru_remember_slot(struct mm *mm, uint32_t slot)
+{
+	rt_lock(&mm->lru.lock);
+	ghost_add(&mm->lru.ghost, ghost_key_of_slot(slot), mm->lru.clock);
+	mm->lru.clock++;
+	rt_unlock(&mm->lru.lock);
+}
+
 void lru_deactivate(struct mm *mm, struct folio *f)
 {
 	rt_lock(&mm->lru.lock);
@@ -141,13 +192,18 @@ void lru_deactivate(struct mm *mm, struct folio *f)
 static struct folio *isolate(struct mm *mm, struct list_node *head)
 {
 	struct folio *f = NULL;
+	struct list_node *n;
 
 	rt_lock(&mm->lru.lock);
-	struct list_node *n = list_oldest(head);
-	if (n) {
+	while (!f && (n = list_oldest(head)) != NULL) {
 		f = list_entry(n, struct folio, lru);
 		list_out(mm, f);
-		folio_get(f); /* on a list it is cached: the cache holds one */
+		/* A file's is cached, so the cache holds one. An anonymous one may be going: who
+		 * dropped the last reference waits for this lock. */
+		if (!folio_tryget(f)) {
+			COVER(isolate_going);
+			f = NULL;
+		}
 	}
 	rt_unlock(&mm->lru.lock);
 	return f;
@@ -157,7 +213,12 @@ static struct folio *isolate(struct mm *mm, struct list_node *head)
 
 static uint32_t *window_clock(struct mm *mm, const struct folio *f)
 {
-	uint64_t window = ghost_key(f->mapping, f->index >> CONFIG_PTES_SHIFT);
+	uint64_t window = f->index >> CONFIG_PTES_SHIFT;
+
+	if (folio_test(f, FOLIO_ANON))
+		window ^= (uintptr_t)rt_load_ptr(&f->anon, RT_RELAXED) << 20;
+	else
+		window = ghost_key(f->mapping, window);
 
 	return &mm->scratch->window_clock[window * 0x9e3779b97f4a7c15ull >>
 					  (64 - CONFIG_WINDOW_CLOCKS_SHIFT)];
@@ -175,6 +236,11 @@ static void unmap_window(struct mm *mm, struct folio *f)
 	uint64_t first = f->index & ~(uint64_t)(PTES - 1);
 	uint64_t end = first + PTES;
 
+	if (folio_test(f, FOLIO_ANON)) {
+		*window_clock(mm, f) = mm->lru.clock;
+		anon_idle_window(mm, f, true);
+		return;
+	}
 	if (f->index + folio_pages(f) > end)
 		end = f->index + folio_pages(f);
 	*window_clock(mm, f) = mm->lru.clock;
@@ -242,7 +308,7 @@ static enum verdict judge_hot(struct mm *mm, struct folio *f)
 {
 	uint64_t round = frames_at_most(mm);
 
-	if (!f->mapping)
+	if (!folio_test(f, FOLIO_ANON) && !f->mapping)
 		return GONE;
 	if (folio_test(f, FOLIO_REFERENCED)) {
 		folio_clear(f, FOLIO_REFERENCED);
@@ -417,18 +483,74 @@ static uint64_t take_window(struct mm *mm, const struct folio *f)
 	return n;
 }
 
+/* Is an anonymous folio used by nobody but its entry, or the swap cache, and us? */
+static bool anon_is_idle(const struct folio *f)
+{
+	return rt_load_u32(&f->mapped, RT_ACQUIRE) == 0 && rt_load_u32(&f->refs, RT_ACQUIRE) == 2 &&
+	       !folio_test(f, FOLIO_REFERENCED | FOLIO_WRITEBACK);
+}
+
+/* Needs: f isolated, a reference; *locked says whether it is locked. EVICT: it is. */
+static enum verdict judge_anon(struct mm *mm, struct folio *f, bool *locked)
+{
+	if (folio_test(f, FOLIO_REFERENCED)) {
+		folio_clear(f, FOLIO_REFERENCED | FOLIO_TESTED);
+		stat_inc(mm, activated);
+		return KEEP_HOT;
+	}
+	if (mm->rmap == RMAP_B_LOCKED && !*locked && !(*locked = folio_trylock(f)))
+		return KEEP_COLD;
+	if (rt_load_u32(&f->mapped, RT_ACQUIRE) > 0) {
+		/* Design A asks without the folio lock: the anon_vma's is enough. */
+		uint64_t n = anon_idle_window(mm, f, *locked);
+		if (n > CONFIG_SPARSE_WINDOW && !folio_test(f, FOLIO_TESTED)) {
+			folio_set(f, FOLIO_TESTED);
+			return KEEP_COLD;
+		}
+	}
+	if (!*locked && !(*locked = folio_trylock(f)))
+		return KEEP_COLD;
+	return anon_is_idle(f) ? EVICT : KEEP_COLD;
+}
+
+/* f is isolated, anonymous. Returns the pages of it and its neighbours that go. */
+static uint64_t shrink_anon(struct mm *mm, struct folio *f)
+{
+	struct reclaim_scratch *s = mm->scratch;
+	bool locked = false;
+	enum verdict v = judge_anon(mm, f, &locked);
+
+	if (v == EVICT) {
+		s->anon[s->anons++] = f;
+		unsigned n = anon_gather_idle(mm, f, s->anon + s->anons,
+					      CONFIG_RECLAIM_BATCH - s->anons);
+		s->anons += n;
+		return 1 + n; /* they keep lock and reference */
+	}
+	lru_putback(mm, f, v == KEEP_HOT);
+	if (locked)
+		folio_unlock(mm, f);
+	folio_put(mm, f);
+	return 0;
+}
+
 static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 {
 	struct reclaim_scratch *s = mm->scratch;
 	uint64_t found = 0;
 
-	s->evicts = 0;
+	s->evicts = s->anons = 0;
 	for (unsigned i = 0; i < 4 * CONFIG_RECLAIM_BATCH; i++) {
-		if (s->evicts == CONFIG_RECLAIM_BATCH || found >= want)
+		if (s->evicts == CONFIG_RECLAIM_BATCH || s->anons == CONFIG_RECLAIM_BATCH ||
+		    found >= want)
 			break;
 		struct folio *f = isolate(mm, &mm->lru.cold);
 		if (!f)
 			break;
+		if (folio_test(f, FOLIO_ANON)) {
+			found += shrink_anon(mm, f);
+			continue;
+		}
 		enum verdict v = KEEP_COLD;
 		bool locked = folio_trylock(f);
 		if (locked)
@@ -445,7 +567,14 @@ static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 			folio_unlock(mm, f);
 		folio_put(mm, f);
 	}
-	return evict_batch(mm, s->evict, s->evicts);
+	uint64_t freed = evict_batch(mm, s->evict, s->evicts);
+	if (s->anons > 0) {
+		unsigned stuck;
+		uint64_t now = anon_evict(mm, s->anon, s->anons, &stuck);
+		s->writing = s->anons - stuck - now;
+		freed += now;
+	}
+	return freed;
 }
 
 static void shrink_hot(struct mm *mm, uint64_t pages, bool force)
@@ -470,16 +599,20 @@ static void shrink_hot(struct mm *mm, uint64_t pages, bool force)
 	}
 }
 
-/* Needs: reclaim_lock, which it drops. */
+/* Returns the pages freed, and those that will be when their write ends. Needs: reclaim_lock,
+ * which it drops. */
 static uint64_t round_locked(struct mm *mm)
 {
-	mm->scratch->dirty = false;
-	uint64_t freed = shrink_cold(mm, 4 * CONFIG_RECLAIM_BATCH);
+	struct reclaim_scratch *s = mm->scratch;
+
+	s->dirty = false;
+	s->writing = 0;
+	uint64_t freed = shrink_cold(mm, 4 * CONFIG_RECLAIM_BATCH), going = freed + s->writing;
 	/* Hot pays its part, more of it when cold has nothing (left) to give. */
 	uint64_t budget = rt_load_u64(&mm->budget, RT_RELAXED) / RT_PAGE;
-	bool force = freed == 0 || cold_pages(mm) < budget / 32;
-	shrink_hot(mm, force ? CONFIG_RECLAIM_BATCH : freed, force);
-	bool dirty = mm->scratch->dirty;
+	bool force = going == 0 || cold_pages(mm) < budget / 32;
+	shrink_hot(mm, force ? CONFIG_RECLAIM_BATCH : going, force);
+	bool dirty = s->dirty;
 	rt_unlock(&mm->reclaim_lock);
 	if (dirty)
 		writeback_some(mm);
@@ -487,7 +620,7 @@ static uint64_t round_locked(struct mm *mm)
 		pager_freed(mm, freed);
 		pager_progress(mm);
 	}
-	return freed;
+	return going;
 }
 
 uint64_t reclaim_round(struct mm *mm)
@@ -554,15 +687,19 @@ bool reclaim_direct(struct mm *mm, uint64_t pages)
 		}
 		if (round_locked(mm) > 0) {
 			idle = 0;
-			continue;
+			if (rt_load_u64(&mm->swapping, RT_ACQUIRE) == 0 || fits(mm, pages))
+				continue;
 		}
 		/* What the round found busy may have come clean meanwhile: look again. */
 		if (rt_load_u32(&mm->pager.progress, RT_ACQUIRE) != seq)
 			continue;
 		/* Enough rounds to turn over both lists twice: mapped, tested, evicted. */
-		uint64_t all = rt_load_u64(&mm->cached, RT_RELAXED) / CONFIG_RECLAIM_BATCH +
+		uint64_t all = (rt_load_u64(&mm->cached, RT_RELAXED) +
+				rt_load_u64(&mm->anon, RT_RELAXED)) /
+				       CONFIG_RECLAIM_BATCH +
 			       CONFIG_IDLE_ROUNDS;
-		if (++idle > 4 * all && !wait_for_memory(mm, seq, &patience))
+		bool soon = rt_load_u64(&mm->swapping, RT_ACQUIRE) > 0;
+		if ((++idle > 4 * all || soon) && !wait_for_memory(mm, seq, &patience))
 			return fits(mm, pages);
 	}
 }

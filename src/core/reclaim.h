@@ -29,6 +29,9 @@
  * their own window: all but a tenth of the budget may be hot. Small ones, scattered
  * over the file: half of it.
  *
+ * Anonymous folios are on the same lists, by the same rules. Unmapped they are idle (anon.h);
+ * a dirty one is written by reclaim itself, and goes when that ends.
+ *
  * A folio that somebody refers to, has pinned, or that is dirty or under write-back,
  * goes once more round; the dirty ones are queued for writing.
  */
@@ -54,11 +57,19 @@ void reclaim_reserve_decay(struct mm *mm); /* pager only */
 void lru_add(struct mm *mm, struct folio *f);
 /* lru_del - off its list; remember: into the ghost table. */
 void lru_del(struct mm *mm, struct folio *f, bool remember);
+/* lru_isolate - take f off its list, with a reference. False: it is on none. Needs: f
+ * locked. */
+bool lru_isolate(struct mm *mm, struct folio *f);
+/* lru_return - back on a list, after reclaim has isolated it. lru_forget - off its list, if
+ * it is on one. lru_remember_slot - what the slot has was evicted now. */
+void lru_return(struct mm *mm, struct folio *f, bool hot);
+void lru_forget(struct mm *mm, struct folio *f);
+void lru_remember_slot(struct mm *mm, uint32_t slot);
 /* lru_deactivate - next to go. */
 void lru_deactivate(struct mm *mm, struct folio *f);
 
-/* reclaim_round - try to free some pages. Returns the pages freed. Sleeps. Needs: no
- * lock. */
+/* reclaim_round - try to free some pages. Returns the pages freed, and those whose write
+ * has begun. Sleeps. Needs: no lock. */
 uint64_t reclaim_round(struct mm *mm);
 /* reclaim_direct - for a fault that found none free: until `pages` are, waiting for
  * write-back if it must. False: there is nothing more to free. Sleeps. Needs: no lock. */

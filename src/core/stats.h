@@ -21,6 +21,7 @@ struct mm_stats {
 	rt_u64 retries_vma, retries_mmap;
 	rt_u64 reads, read_bytes, reads_ahead, read_errors;
 	rt_u64 writes, write_bytes, write_errors;
+	rt_u64 faults_zero, swap_reads, swap_read_bytes, swap_writes, swap_write_bytes, moved_pages;
 	rt_u64 evicted_pages, unmapped_pages, refaults, activated;
 	rt_u64 stalls, stall_ns, lost_reads, throttled;
 } __attribute__((aligned(64)));

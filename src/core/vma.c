@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/anon_vma.h"
 #include "core/mm.h"
 
 static struct vma_index *index_of(struct mm *mm)
@@ -83,6 +84,7 @@ struct vma *vma_new(struct mm *mm)
 	rt_note_class(&v->lock, "vma lock");
 	rt_lock_init(&v->streams_lock);
 	list_init(&v->by_mapping);
+	list_init(&v->by_anon);
 	return v;
 }
 
@@ -178,6 +180,7 @@ static struct vma *clone(struct mm *mm, struct vma *v, uint64_t start, uint64_t 
 	n->mapping = v->mapping;
 	n->rights = v->rights;
 	n->private = v->private;
+	n->committed = v->committed;
 	n->may_write = v->may_write;
 	n->advice = v->advice;
 	n->on_error = v->on_error;
@@ -185,20 +188,25 @@ static struct vma *clone(struct mm *mm, struct vma *v, uint64_t start, uint64_t 
 	return n;
 }
 
-static void views_add(struct vma *v)
+void vma_link(struct vma *v)
 {
 	struct mapping *m = v->mapping;
 
+	if (!m)
+		return;
 	rt_lock(&m->views_lock);
 	list_add(&m->views_list, &v->by_mapping);
 	rt_unlock(&m->views_lock);
 	m->views++;
 }
 
-static void views_del(struct vma *v)
+void vma_unlink(struct mm *mm, struct vma *v)
 {
 	struct mapping *m = v->mapping;
 
+	anon_vma_unlink(mm, v);
+	if (!m)
+		return;
 	rt_lock(&m->views_lock);
 	list_del(&v->by_mapping);
 	rt_unlock(&m->views_lock);
@@ -220,12 +228,14 @@ int vma_split_at(struct mm *mm, uint64_t addr)
 	vma_write_lock(mm, add[0]);
 	vma_write_lock(mm, add[1]);
 	/* A walker must find the pages through one of them at any time. */
-	views_add(add[0]);
-	views_add(add[1]);
+	for (int i = 0; i < 2; i++) {
+		anon_vma_clone(add[i], v);
+		vma_link(add[i]);
+	}
 	int err = vma_replace(mm, v->start, v->end, add, 2);
 	if (err) {
-		views_del(add[0]);
-		views_del(add[1]);
+		vma_unlink(mm, add[0]);
+		vma_unlink(mm, add[1]);
 		add[0]->detached = add[1]->detached = true; /* never seen; reaped later */
 		for (int i = 0; i < 2; i++) {
 			add[i]->retired_next = mm->retired_vmas;
@@ -234,7 +244,7 @@ int vma_split_at(struct mm *mm, uint64_t addr)
 		}
 		return err;
 	}
-	views_del(v);
+	vma_unlink(mm, v);
 	return 0;
 no_memory:
 	if (add[0])
@@ -246,8 +256,13 @@ no_memory:
 
 static bool can_merge(const struct vma *a, const struct vma *b)
 {
+	void *x = rt_load_ptr(&a->anon_vma, RT_RELAXED), *y = rt_load_ptr(&b->anon_vma, RT_RELAXED);
+
+	if (x != y && x && y)
+		return false; /* their pages are found by two ways */
 	return a->end == b->start && a->mapping == b->mapping && a->rights == b->rights &&
-	       a->private == b->private && a->may_write == b->may_write && a->advice == b->advice &&
+	       a->committed == b->committed && a->private == b->private &&
+	       a->may_write == b->may_write && a->advice == b->advice &&
 	       a->on_error == b->on_error && a->on_error_arg == b->on_error_arg &&
 	       vma_index_end(a) == b->index;
 }
@@ -268,17 +283,18 @@ void vma_merge_around(struct mm *mm, uint64_t start, uint64_t end)
 		vma_write_lock(mm, a);
 		vma_write_lock(mm, b);
 		vma_write_lock(mm, joined);
-		views_add(joined);
+		anon_vma_clone(joined, rt_load_ptr(&a->anon_vma, RT_RELAXED) ? a : b);
+		vma_link(joined);
 		if (vma_replace(mm, a->start, b->end, &joined, 1) != 0) {
-			views_del(joined);
+			vma_unlink(mm, joined);
 			joined->detached = true;
 			joined->retired_next = mm->retired_vmas;
 			mm->retired_vmas = joined;
 			mm->retired++;
 			return;
 		}
-		views_del(a);
-		views_del(b);
+		vma_unlink(mm, a);
+		vma_unlink(mm, b);
 		a = joined;
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vma.h - a range of addresses with one mapping, one set of rights, one lock.
+ * vma.h - a range of addresses with one mapping (or none: anonymous memory), one set of
+ * rights, one lock.
  *
  * Finding one without the mmap_lock (vma_lock_under_rcu): enter RCU, look the
  * address up in the index, try the VMA's read lock, leave RCU, then re-validate
@@ -38,11 +39,12 @@ struct stream {
 
 struct vma {
 	uint64_t start, end;     /* (V) bytes, page aligned */
-	uint64_t index;          /* (V) page of the mapping at start */
-	struct mapping *mapping; /* (c) */
+	uint64_t index;          /* (V) page of the mapping at start; anonymous: any, its own */
+	struct mapping *mapping; /* (c) NULL: anonymous memory */
 	unsigned rights;         /* (V) RT_READ | RT_WRITE */
 	bool private;            /* (c) */
 	bool may_write;          /* (c) rights may come to include RT_WRITE */
+	bool committed;          /* (V) counted in mm->committed */
 	enum vma_advice advice;  /* (V) */
 	void (*on_error)(void);  /* (V) kept for the api: core never calls it */
 	void *on_error_arg;      /* (V) */
@@ -52,6 +54,8 @@ struct vma {
 	struct vma *retired_next; /* mm's, after it left the index */
 	struct vma *write_locked_next;
 	struct list_node by_mapping; /* mapping->views_lock */
+	rt_ptr anon_vma;             /* (a) struct anon_vma; once set it stays */
+	struct list_node by_anon;    /* its lock */
 	struct rt_lock streams_lock;
 	uint32_t streams_clock;                /* (R) */
 	struct stream streams[CONFIG_STREAMS]; /* (R) */
@@ -93,6 +97,10 @@ void vma_write_lock(struct mm *mm, struct vma *v);
 struct vma *vma_new(struct mm *mm);
 /* vma_free - one that no index ever held, or after a grace period. */
 void vma_free(struct mm *mm, struct vma *v);
+/* vma_link, vma_unlink - v is to be found, or not, from the pages of its mapping, and (unlink)
+ * from those of its anon_vma. Needs: mmap_lock for writing; link before v is in the index. */
+void vma_link(struct vma *v);
+void vma_unlink(struct mm *mm, struct vma *v);
 /* vma_replace - in the index, put `add` (sorted, n of them) in the place of the
  * VMAs in [start, end), all of which are write-locked and become detached.
  * 0; -ENOMEM: nothing changed. Needs: mmap_lock for writing. */
