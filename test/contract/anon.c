@@ -16,9 +16,11 @@
 #define FRAMES                  12 /* of the pool */
 #define FRAME_WORD(a, frame, k) page_word(rt_pool_at(&(a)->pool, frame), k)
 
-/* Pages under one table, where the machine has some, and a run of them that is long. */
+/* Pages under one table, where the machine has some; a run of them that is long, and one
+ * that is so without a hole. */
 #define TABLE (RT_PAGE / 8)
 #define RUN   (TABLE < 64 ? 20 : 2 * TABLE + 20)
+#define DENSE (TABLE < 64 ? 6 : 80)
 
 struct anon {
 	struct world w;
@@ -461,30 +463,30 @@ static void what_can_only_be_read_is_taken(void)
 	anon_close(&a);
 }
 
-/* Four pages before the first table that begins past those of a view. */
+/* The middle of DENSE pages from there on is where a table begins. */
 static uint64_t before_table(uint64_t v)
 {
-	uint64_t table = PAGES(TABLE);
+	uint64_t table = PAGES(TABLE), half = PAGES(DENSE / 2);
 
-	return (v + PAGES(4) + table - 1) / table * table - PAGES(4);
+	return (v + half + table - 1) / table * table - half;
 }
 
 static void a_run_crosses_tables(void)
 {
 	struct anon a;
 
-	anon_open(&a, FRAMES);
+	anon_open(&a, DENSE + 2);
 	uint64_t v = anon_view(&a, 2 * TABLE, RW), other = anon_view(&a, 2 * TABLE, RW);
 	uint64_t at = before_table(v), to = before_table(other);
-	fills(&a, at, 8, 140, false);
-	takes(&a, at, 2, 8);
-	all_fault(at, 8);
-	holds(&a, 2, 8, 140);
-	puts_back(&a, at, 2, 8);
-	shows(at, 8, 140);
-	moves(&a, to, at, 8);
-	all_fault(at, 8);
-	shows(to, 8, 140);
+	fills(&a, at, DENSE, 140, false);
+	takes(&a, at, 2, DENSE);
+	all_fault(at, DENSE);
+	holds(&a, 2, DENSE, 140);
+	puts_back(&a, at, 2, DENSE);
+	shows(at, DENSE, 140);
+	moves(&a, to, at, DENSE);
+	all_fault(at, DENSE);
+	shows(to, DENSE, 140);
 	view_close(&a, v, 2 * TABLE);
 	view_close(&a, other, 2 * TABLE);
 	anon_close(&a);
@@ -492,25 +494,35 @@ static void a_run_crosses_tables(void)
 
 static void a_run_is_long_and_full_of_holes(void)
 {
-	static const unsigned mapped[] = { 0, 1, 7, 8, 9, RUN - 2, RUN - 1 };
+	static const unsigned mapped[] = { 0, 1, 7, RUN - 2, RUN - 1 };
+	const uint64_t dense = RUN / 2 - RUN / 40;
 	uint64_t there[BITMAP_WORDS(RUN)] = { 0 };
 	struct anon a;
 
 	anon_open(&a, RUN);
 	uint64_t v = anon_view(&a, RUN, RW);
-	fills(&a, v, 2, 150, false);
-	fills(&a, v + PAGES(7), 3, 152, true);
-	fills(&a, v + PAGES(RUN - 2), 2, 155, false);
-	for (unsigned i = 0; i < 7; i++)
+	for (unsigned i = 0; i < 5; i++) {
+		fills(&a, v + PAGES(mapped[i]), 1, 500 + i, i == 2);
 		bitmap_set_run(there, mapped[i], 1);
+	}
+	fills(&a, v + PAGES(dense), DENSE, 600, false);
+	bitmap_set_run(there, dense, DENSE);
+	CHECK_IS(rt_mmu_wrprotect(&a.w.mmu, v + PAGES(dense + 1), 2), 0);
 	takes_some(&a, v, 0, RUN, there);
 	for (uint64_t i = 0; i < RUN; i++)
 		FAULTS(v + PAGES(i), false);
-	holds(&a, 0, 2, 150);
-	holds(&a, 7, 3, 152);
-	holds(&a, RUN - 2, 2, 155);
+	for (unsigned i = 0; i < 5; i++)
+		holds(&a, mapped[i], 1, 500 + i);
+	holds(&a, dense, DENSE, 600);
 	puts_back(&a, v + PAGES(3), RUN - 2, 2);
-	shows(v + PAGES(3), 2, 155);
+	shows(v + PAGES(3), 2, 503);
+	puts_back(&a, v + PAGES(5), dense, DENSE);
+	shows(v + PAGES(5), DENSE, 600);
+	for (uint64_t i = 0; i < DENSE; i++)
+		STORES(v + PAGES(5 + i), 0, 1);
+	moves(&a, v + PAGES(RUN - DENSE), v + PAGES(5), DENSE);
+	for (uint64_t i = 0; i < DENSE; i++)
+		LOADS(v + PAGES(RUN - DENSE + i), 1, token_word(600 + i, 1));
 	view_close(&a, v, RUN);
 	anon_close(&a);
 }
