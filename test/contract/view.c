@@ -700,7 +700,7 @@ static void after_a_zap_no_thread_uses_the_old_translation(void)
 	struct busy b;
 	struct rt_thread t;
 
-	for (unsigned i = 0; i < driver_rounds(20); i += 3) {
+	for (unsigned i = 0; i < driver_rounds(8); i++) {
 		busy_begin(&b, &t, i & 1, TOUCH_FAULT);
 		rt_mmu_zap(&b.w.mmu, b.v, 1);
 		busy_changed(&b);
@@ -713,7 +713,7 @@ static void after_a_drop_no_thread_uses_the_old_page(void)
 	struct busy b;
 	struct rt_thread t;
 
-	for (unsigned i = 0; i < driver_rounds(20); i += 3) {
+	for (unsigned i = 0; i < driver_rounds(8); i++) {
 		busy_begin(&b, &t, i & 1, TOUCH_FAULT);
 		CHECK_IS(rt_object_drop(&b.w.object, 0, 1), 0);
 		busy_changed(&b);
@@ -726,7 +726,7 @@ static void after_wrprotect_no_store_arrives(void)
 	struct busy b;
 	struct rt_thread t;
 
-	for (unsigned i = 0; i < driver_rounds(20); i += 3) {
+	for (unsigned i = 0; i < driver_rounds(8); i++) {
 		busy_begin(&b, &t, true, TOUCH_FAULT);
 		CHECK_IS(rt_mmu_wrprotect(&b.w.mmu, b.v, 1), 0);
 		uint64_t before = world_word(&b.w, 0, 0);
@@ -741,7 +741,7 @@ static void after_a_close_every_thread_is_refused(void)
 	struct busy b;
 	struct rt_thread t;
 
-	for (unsigned i = 0; i < driver_rounds(20); i += 3) {
+	for (unsigned i = 0; i < driver_rounds(8); i++) {
 		busy_begin(&b, &t, true, TOUCH_SEGV);
 		rt_view_close(&b.w.mmu, b.v, RT_PAGE);
 		busy_changed(&b);
@@ -754,7 +754,7 @@ static void after_protect_every_thread_has_the_new_rights(void)
 	struct busy b;
 	struct rt_thread t;
 
-	for (unsigned i = 0; i < driver_rounds(20); i += 3) {
+	for (unsigned i = 0; i < driver_rounds(8); i++) {
 		busy_begin(&b, &t, i & 1, TOUCH_SEGV);
 		CHECK_IS(rt_view_protect(&b.w.mmu, b.v, PAGES(2), i & 1 ? RT_READ : 0), 0);
 		busy_changed(&b);
