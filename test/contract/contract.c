@@ -20,6 +20,10 @@ static const struct {
 	{ "anon", anon_tests },     { "file", file_tests },     { "ioq", ioq_tests },
 #ifdef CONTRACT_SIM
 	{ "kind", kind_tests },
+#else
+	{ "pool", pool_tests },
+	{ WITHOUT_MOVE " anon", anon_tests },
+	{ WITHOUT_MOVE " pool", pool_tests },
 #endif
 };
 
@@ -51,9 +55,11 @@ static const char *name_of(unsigned i)
 
 static enum contract_result run(unsigned i, char *why, size_t n)
 {
-	const char *noun;
+	const char *noun = "";
 
-	return driver_run(nth(i, &noun), why, n);
+	const struct contract_test *t = nth(i, &noun);
+
+	return driver_run(t, noun, why, n);
 }
 
 const struct contract_suite CONTRACT = { DRIVER_NAME, name_of, run };
@@ -89,6 +95,7 @@ void world_open(struct world *w, uint64_t pages)
 	if (err == -ENOSYS || err == -EPERM || err == -ENOTSUP)
 		driver_skip("no userfaultfd here");
 	CHECK_IS(err, 0);
+	driver_mmu(&w->mmu);
 	CHECK_IS(rt_object_open(&w->object, pages), 0);
 	w->buf = rt_pages_alloc(RT_PAGE);
 	CHECK(w->buf);

@@ -42,6 +42,8 @@ enum touch driver_touch(uint64_t addr, unsigned word, bool write, uint64_t *valu
  * all else is zero. */
 int driver_file(uint64_t bytes);
 uint64_t driver_file_word(uint64_t page, unsigned word);
+/* driver_mmu - as this run of the test wants it: world_open() has opened it. */
+void driver_mmu(struct rt_mmu *mmu);
 /* Which thread this is, as a number. */
 long driver_self(void);
 /* driver_rounds - `native` of them there, few where every schedule is tried. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "driver.h"
+#include "rt/native/anon.h"
 #include "rt/native/sigbus.h"
 
 #define TEST_SECONDS 120
@@ -21,6 +22,7 @@ static char *reason;
 static size_t reason_bytes;
 static sigjmp_buf leave;
 static long main_thread;
+static bool without_move;
 
 /* The touch that this thread is about to make. */
 static _Thread_local struct {
@@ -157,11 +159,19 @@ static void swap_handlers(struct sigaction old[2])
 	sigaction(SIGSEGV, &segv, &old[1]);
 }
 
-enum contract_result driver_run(const struct contract_test *t, char *why, size_t n)
+void driver_mmu(struct rt_mmu *mmu)
+{
+	if (without_move)
+		rt_mmu_without_move(mmu);
+}
+
+enum contract_result driver_run(const struct contract_test *t, const char *noun, char *why,
+				size_t n)
 {
 	struct sigaction old[2];
 
 	swap_handlers(old);
+	without_move = strncmp(noun, WITHOUT_MOVE, strlen(WITHOUT_MOVE)) == 0;
 	reason = why;
 	reason_bytes = n;
 	alarm(TEST_SECONDS); /* a test that hangs ends the file */
