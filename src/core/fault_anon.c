@@ -15,6 +15,7 @@
 #include "core/readahead.h"
 #include "core/reclaim.h"
 #include "core/swap.h"
+#include "core/swap_ahead.h"
 
 #define RUN_MOST CONFIG_TOUCH_PAGES
 
@@ -152,15 +153,45 @@ static unsigned first_touch(struct fault *f, pte_t e)
 
 /* --- a folio that the entry names --------------------------------------------------------- */
 
-/* A clean page is stored to; or one that a take left write-protected, which ended early.
- * Needs: folio locked, its entry present, the table's lock. */
-static unsigned make_writable(struct fault *f, struct folio *folio)
+/* Write-protected pages in a row behind the first, their folios locked. */
+static unsigned gather_clean(struct fault *f, struct folio **folio, unsigned most)
 {
-	anon_set_dirty(f->mm, folio);
-	int err = pte_make_writable(f->mm, f->table, f->addr);
+	pte_t *pte = entry(f);
+	unsigned n = 1;
+
+	for (; n < most && pte[n] & PTE_PRESENT && pte[n] & PTE_WP; n++) {
+		folio[n] = pte_folio(pte[n]);
+		if (!folio_trylock(folio[n]))
+			break;
+	}
+	return n;
+}
+
+/*
+ * A clean page is stored to, and where a writer goes on from page to page those behind it,
+ * too; or one that a take left write-protected, which ended early. Needs: first locked, its
+ * entry present, the table's lock.
+ */
+static unsigned make_writable(struct fault *f, struct folio *first)
+{
+	struct folio *folio[RUN_MOST] = { first };
+	struct mm *mm = f->mm;
+	unsigned n = gather_clean(f, folio, run_limit(f, f->window));
+	int err = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		anon_set_dirty(mm, folio[i]);
+	err = rt_mmu_unprotect(&mm->mmu, f->addr, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (!err)
+			entry(f)[i] &= ~PTE_WP;
+		if (i > 0)
+			folio_unlock(mm, folio[i]);
+	}
 	if (err)
 		return machine_result(f, err);
-	stat_inc(f->mm, faults_write);
+	readahead_mapped(f->vma, f->index, f->index + n);
+	stat_inc(mm, faults_write);
 	return 0;
 }
 
@@ -302,38 +333,90 @@ static void drop_orphan(struct mm *mm, struct folio *folio)
 		swap_cache_del(mm, folio, false);
 }
 
-/* Map the cached folio, whose content is in its buffer, over entry e. Unlocks it; the
- * reference stays the caller's. Needs: the fault lock. */
-static unsigned swap_map(struct fault *f, struct folio *folio, pte_t e)
+/* Cached pages in a row behind the first, in buffers in a row: locked, with a reference.
+ * Needs: first locked, its entry looked at, the table's lock. */
+static unsigned gather_cached(struct fault *f, struct folio **folio, unsigned most)
 {
+	struct mm *mm = f->mm;
+	pte_t *pte = entry(f);
+	unsigned n = 1;
+
+	for (; n < most && pte[n] & PTE_SWAP; n++) {
+		uint32_t slot = (uint32_t)pte_value(pte[n]);
+		struct folio *g = swap_get(mm, slot);
+		if (!g)
+			break;
+		bool locked = folio_trylock(g);
+		if (locked && folio_test(g, FOLIO_SWAPCACHE) && g->slot == slot + 1 &&
+		    folio_test(g, FOLIO_BOUNCED) &&
+		    (char *)g->bounced == (char *)folio[0]->bounced + n * RT_PAGE) {
+			folio[n] = g;
+			continue;
+		}
+		if (locked)
+			folio_unlock(mm, g);
+		folio_put(mm, g);
+		break;
+	}
+	return n;
+}
+
+/* Enter folio[0..got), which the machine shows now. Needs: their locks, the table's. */
+static void enter_cached(struct fault *f, struct folio **folio, unsigned got, bool wp)
+{
+	struct mm *mm = f->mm;
+
+	for (unsigned i = 0; i < got; i++) {
+		own(f, folio[i], f->index + i);
+		folio_get(folio[i]); /* the entry's */
+		enter(f, entry(f) + i, folio[i], wp);
+		swap_cache_del(mm, folio[i], true);
+		if (i == 0)
+			folio_mapped_first(folio[i]);
+	}
+}
+
+/*
+ * Map the cached folio, whose content is in its buffer, over entry e, and neighbours that
+ * came with it. A write makes them all writable: who stores to page after page is not to
+ * fault twice on each. Unlocks it; the reference stays the caller's. Needs: the fault lock.
+ */
+static unsigned swap_map(struct fault *f, struct folio *first, pte_t e)
+{
+	struct folio *folio[RUN_MOST] = { first };
 	struct mm *mm = f->mm;
 	bool write = f->flags & FAULT_WRITE;
 	int64_t got = -EAGAIN;
+	unsigned n = 1;
 
 	rt_lock(&f->table->lock);
 	if (*entry(f) == e) {
-		got = rt_mmu_fill(&mm->mmu, f->addr, folio->bounced, 1, !write);
-		if (got == 1) {
-			own(f, folio, f->index);
-			folio_get(folio); /* the entry's */
-			enter(f, entry(f), folio, !write);
-			swap_cache_del(mm, folio, true);
-			folio_mapped_first(folio);
-		}
+		n = gather_cached(f, folio, run_limit(f, f->window));
+		got = rt_mmu_fill(&mm->mmu, f->addr, first->bounced, n, !write);
+		if (got == -ENOENT && n > 1) /* over a seam of the machine's views */
+			got = rt_mmu_fill(&mm->mmu, f->addr, first->bounced, 1, !write);
+		enter_cached(f, folio, got > 0 ? (unsigned)got : 0, !write);
 	} else {
 		COVER(swap_fault_lost);
 	}
 	rt_unlock(&f->table->lock);
-	if (got == 1) {
-		anon_unbounce(mm, folio);
-		if (write)
-			anon_set_dirty(mm, folio);
-		stat_inc(mm, pages_mapped);
-	} else {
-		drop_orphan(mm, folio);
+	for (unsigned i = 0; i < n; i++) {
+		if ((int64_t)i < got) {
+			anon_unbounce(mm, folio[i]);
+			if (write)
+				anon_set_dirty(mm, folio[i]);
+		} else {
+			drop_orphan(mm, folio[i]);
+		}
+		folio_unlock(mm, folio[i]);
+		if (i > 0)
+			folio_put(mm, folio[i]);
 	}
-	folio_unlock(mm, folio);
-	return got == 1 ? 0 : machine_result(f, got);
+	if (got <= 0)
+		return machine_result(f, got);
+	stat_add(mm, pages_mapped, (uint64_t)got);
+	readahead_mapped(f->vma, f->index, f->index + (uint64_t)got);
+	return 0;
 }
 
 /* P4: read, with no lock; come back by trylock, look at everything again, and map. */
@@ -433,38 +516,54 @@ static unsigned swap_miss(struct fault *f, pte_t e)
 	return swap_read_folio(f, folio, e);
 }
 
-static unsigned swap_fault(struct fault *f, pte_t e)
+/* Nothing is cached at the slot of e: have it read together with what comes next, if that is
+ * worth it. NULL: it is not, or did not work. */
+static struct folio *read_ahead(struct fault *f, pte_t e, const struct ra_plan *plan)
+{
+	/* Only once: should that read fail, the next one is our own, and says so. */
+	if (plan->ahead <= f->index + 1 || f->waited_for_read || f->flags & FAULT_RETRY_NOWAIT)
+		return NULL;
+	f->waited_for_read = true;
+	readahead_reached(f->vma, f->index, swap_ahead(f->mm, f->vma, f->index, plan->ahead));
+	return swap_get(f->mm, (uint32_t)pte_value(e));
+}
+
+static unsigned swap_fault(struct fault *f, pte_t e, const struct ra_plan *plan)
 {
 	struct mm *mm = f->mm;
 	uint32_t slot = (uint32_t)pte_value(e);
-	struct folio *folio = swap_get(mm, slot);
 
-	if (!folio)
-		return swap_miss(f, e);
-	unsigned result = folio_lock_or_retry(f, folio);
-	if (result) {
-		folio_put(mm, folio);
-		return result;
-	}
-	/* It may have left the cache, and the slot may be another page's by now (2f): then the
-	 * entry cannot tell, for it may read the same. */
-	if (!folio_test(folio, FOLIO_SWAPCACHE) || folio->slot != slot + 1) {
+	for (;;) {
+		struct folio *folio = swap_get(mm, slot);
+		if (!folio)
+			folio = read_ahead(f, e, plan);
+		if (!folio)
+			return swap_miss(f, e);
+		unsigned result = folio_lock_or_retry(f, folio);
+		if (result) {
+			folio_put(mm, folio);
+			return result;
+		}
+		/* It may have left the cache, and the slot may be another page's by now (2f):
+		 * then the entry cannot tell, for it may read the same. */
+		if (folio_test(folio, FOLIO_SWAPCACHE) && folio->slot == slot + 1) {
+			ASSERT(folio_test(folio, FOLIO_UPTODATE)); /* else it would have left */
+			result = swap_map(f, folio, e);
+			folio_put(mm, folio);
+			return result;
+		}
 		COVER(swap_slot_reused);
 		folio_unlock(mm, folio);
-		result = FAULT_NOPAGE;
-	} else {
-		ASSERT(folio_test(folio, FOLIO_UPTODATE)); /* else it would have left */
-		result = swap_map(f, folio, e);
+		folio_put(mm, folio);
+		if (look(f) != e)
+			return FAULT_NOPAGE;
 	}
-	folio_put(mm, folio);
-	return result;
 }
 
 /* --- one try ---------------------------------------------------------------------------------- */
 
 unsigned do_anon_fault(struct fault *f)
 {
-	f->window = readahead_plan(f->mm, f->vma, f->index).window;
 	if (!rt_load_ptr(&f->vma->anon_vma, RT_ACQUIRE)) {
 		/* It may come to be shared with a neighbour, which must hold still. */
 		if (f->flags & FAULT_VMA_LOCK) {
@@ -474,10 +573,15 @@ unsigned do_anon_fault(struct fault *f)
 		if (anon_vma_prepare(f->mm, f->vma) != 0)
 			return fault_error(f, FAULT_OOM, ENOMEM);
 	}
+	struct ra_plan plan = readahead_plan(f->mm, f->vma, f->index);
 	pte_t e = look(f);
-	if (e & PTE_SWAP)
-		return swap_fault(f, e);
-	if (e & (PTE_PRESENT | PTE_IDLE))
-		return folio_fault(f);
-	return first_touch(f, e);
+	f->window = plan.window;
+	if (!(e & PTE_SWAP))
+		return e & (PTE_PRESENT | PTE_IDLE) ? folio_fault(f) : first_touch(f, e);
+	unsigned result = swap_fault(f, e, &plan);
+	/* Keep the pipe full: the reader has reached this far. */
+	if (f->vma && result == 0 && plan.ahead > f->index + f->window && plan.ahead > plan.from)
+		readahead_reached(f->vma, f->index,
+				  swap_ahead(f->mm, f->vma, plan.from, plan.ahead));
+	return result;
 }

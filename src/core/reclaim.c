@@ -13,7 +13,7 @@
 
 struct reclaim_scratch {
 	struct folio *evict[CONFIG_RECLAIM_BATCH]; /* locked, ours to drop */
-	struct folio *anon[CONFIG_RECLAIM_BATCH];  /* the same, anonymous */
+	struct folio *anon[CONFIG_RUN_PAGES];      /* the same, anonymous: one write */
 	unsigned evicts, anons;
 	bool dirty;       /* met folios that must be written first */
 	uint64_t writing; /* anonymous ones whose write began: they go when it ends */
@@ -503,7 +503,7 @@ static enum verdict judge_anon(struct mm *mm, struct folio *f, bool *locked)
 	if (rt_load_u32(&f->mapped, RT_ACQUIRE) > 0) {
 		/* Design A asks without the folio lock: the anon_vma's is enough. */
 		uint64_t n = anon_idle_window(mm, f, *locked);
-		if (n > CONFIG_SPARSE_WINDOW && !folio_test(f, FOLIO_TESTED)) {
+		if (n > CONFIG_SPARSE_WINDOW && !folio_test(f, FOLIO_TESTED | FOLIO_STREAM)) {
 			folio_set(f, FOLIO_TESTED);
 			return KEEP_COLD;
 		}
@@ -513,8 +513,18 @@ static enum verdict judge_anon(struct mm *mm, struct folio *f, bool *locked)
 	return anon_is_idle(f) ? EVICT : KEEP_COLD;
 }
 
+/* How many anonymous folios one round takes: a large write, but no large part of memory. */
+static unsigned anon_batch(struct mm *mm)
+{
+	uint64_t share = frames_at_most(mm) / 32;
+
+	return share < CONFIG_RECLAIM_BATCH ? CONFIG_RECLAIM_BATCH
+	       : share < CONFIG_RUN_PAGES   ? (unsigned)share
+					    : CONFIG_RUN_PAGES;
+}
+
 /* f is isolated, anonymous. Returns the pages of it and its neighbours that go. */
-static uint64_t shrink_anon(struct mm *mm, struct folio *f)
+static uint64_t shrink_anon(struct mm *mm, struct folio *f, unsigned most)
 {
 	struct reclaim_scratch *s = mm->scratch;
 	bool locked = false;
@@ -522,8 +532,7 @@ static uint64_t shrink_anon(struct mm *mm, struct folio *f)
 
 	if (v == EVICT) {
 		s->anon[s->anons++] = f;
-		unsigned n = anon_gather_idle(mm, f, s->anon + s->anons,
-					      CONFIG_RECLAIM_BATCH - s->anons);
+		unsigned n = anon_gather_idle(mm, f, s->anon + s->anons, most - s->anons);
 		s->anons += n;
 		return 1 + n; /* they keep lock and reference */
 	}
@@ -537,18 +546,18 @@ static uint64_t shrink_anon(struct mm *mm, struct folio *f)
 static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 {
 	struct reclaim_scratch *s = mm->scratch;
+	unsigned anon_most = anon_batch(mm);
 	uint64_t found = 0;
 
 	s->evicts = s->anons = 0;
 	for (unsigned i = 0; i < 4 * CONFIG_RECLAIM_BATCH; i++) {
-		if (s->evicts == CONFIG_RECLAIM_BATCH || s->anons == CONFIG_RECLAIM_BATCH ||
-		    found >= want)
+		if (s->evicts == CONFIG_RECLAIM_BATCH || s->anons == anon_most || found >= want)
 			break;
 		struct folio *f = isolate(mm, &mm->lru.cold);
 		if (!f)
 			break;
 		if (folio_test(f, FOLIO_ANON)) {
-			found += shrink_anon(mm, f);
+			found += shrink_anon(mm, f, anon_most);
 			continue;
 		}
 		enum verdict v = KEEP_COLD;
