@@ -53,9 +53,13 @@ void anon_entry_gone(struct mm *mm, pte_t e);
  * the caller (always under design B). Never sleeps for a lock. Returns the pages.
  */
 uint64_t anon_idle_window(struct mm *mm, struct folio *f, bool locked);
-/* anon_idle_range - the same for [start, end) of v: rights are about to be taken. What is
- * pinned or busy stays. Needs: v write-locked. */
-uint64_t anon_idle_range(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
+/* anon_idle_range - the same for [start, end): rights are about to be taken. What is pinned
+ * or busy stays. Needs: a lock that keeps the VMA there, as the next two. */
+uint64_t anon_idle_range(struct mm *mm, uint64_t start, uint64_t end);
+/* anon_deactivate - what is in memory of [start, end) goes first. anon_pageout - it goes now,
+ * but for what is pinned or busy; dirty pages when their write has ended. */
+void anon_deactivate(struct mm *mm, uint64_t start, uint64_t end);
+void anon_pageout(struct mm *mm, uint64_t start, uint64_t end);
 
 /* anon_gather_idle - cold neighbours of f that are idle as well: locked, isolated, with a
  * reference. They are written side by side. Returns how many. Needs: f locked. */

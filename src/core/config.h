@@ -72,6 +72,9 @@
 #ifndef CONFIG_TOUCH_PAGES
 #define CONFIG_TOUCH_PAGES 64 /* anonymous pages that one fault maps, at most */
 #endif
+#ifndef CONFIG_DULL
+#define CONFIG_DULL 32 /* see worth_a_look() */
+#endif
 #ifndef CONFIG_FRAMES
 /* Frames in the pool, for a budget of so many pages: a frame is an address, and stretches
  * must be found. */

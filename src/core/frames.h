@@ -23,6 +23,7 @@ struct frames {
 	uint32_t count;      /* 0: no anonymous memory so far; set once, by frames_open() */
 	struct rt_lock lock; /* leaf */
 	uint64_t *taken;     /* (L) bitmap */
+	rt_u32 dull;         /* (a) pages that were not the same throughout, since one was */
 	void *zeros;         /* (c) CONFIG_TOUCH_PAGES pages, never stored to */
 };
 

@@ -351,7 +351,7 @@ static int protect_one(struct mm *mm, struct vma *v, unsigned rights)
 	/* The machine takes no page out of a view that it cannot write, or put one in: what is
 	 * there goes to frames first, and comes back by copies. */
 	if (!v->mapping && !(rights & RT_WRITE))
-		anon_idle_range(mm, v, v->start, v->end);
+		anon_idle_range(mm, v->start, v->end);
 	err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
 	if (err && commits)
 		mm_uncommit(mm, pages);

@@ -4,11 +4,13 @@
 
 #include <errno.h>
 
+#include "core/anon.h"
 #include "core/fault.h"
 #include "core/filemap.h"
 #include "core/pgtable.h"
 #include "core/readahead.h"
 #include "core/reclaim.h"
+#include "core/swap_ahead.h"
 #include "core/truncate.h"
 
 static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later);
@@ -116,36 +118,44 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	return 0;
 }
 
-/* The next stretch of [*at, end) that a VMA shows, and its pages there; *at moves past it.
+/* The next VMA that shows a part of [*at, end), and which: [*from, *to); *at moves past it.
  * NULL: no more. Needs: mmap_lock. */
-static struct mapping *next_stretch(struct mm *mm, uint64_t *at, uint64_t end, uint64_t *index,
-				    uint64_t *index_end)
+static struct vma *next_stretch(struct mm *mm, uint64_t *at, uint64_t end, uint64_t *from,
+				uint64_t *to)
 {
 	struct vma *v = *at < end ? vma_find(mm, *at) : NULL;
 
-	while (v && v->start < end && !v->mapping)
-		v = vma_find(mm, v->end);
 	if (!v || v->start >= end)
 		return NULL;
-	uint64_t from = v->start > *at ? v->start : *at;
-	uint64_t to = v->end < end ? v->end : end;
-	*index = vma_index_at(v, from);
-	*index_end = *index + ((to - from) >> RT_PAGE_SHIFT);
+	*from = v->start > *at ? v->start : *at;
+	*to = v->end < end ? v->end : end;
 	*at = v->end;
-	return v->mapping;
+	return v;
+}
+
+/* Start reading what is not in memory of [from, to) of v; later: and go on when there is room.
+ * Swapped pages are only read as far as there is room now. */
+static void read_stretch(struct mm *mm, struct vma *v, uint64_t from, uint64_t to, bool later)
+{
+	uint64_t index = vma_index_at(v, from), end = index + ((to - from) >> RT_PAGE_SHIFT);
+
+	if (!v->mapping) {
+		swap_ahead(mm, v, index, end);
+		return;
+	}
+	uint64_t next = readahead_submit(v->mapping, index, end);
+	if (next < end && next < mapping_pages(v->mapping) && later)
+		readahead_later(v->mapping, next, end);
 }
 
 static void start_reading(struct mm *mm, uint64_t addr, uint64_t len, bool later)
 {
-	uint64_t at = addr, index, end;
-	struct mapping *m;
+	uint64_t at = addr, from, to;
+	struct vma *v;
 
 	rwlock_read_lock(&mm->mmap_lock);
-	while ((m = next_stretch(mm, &at, addr + len, &index, &end)) != NULL) {
-		uint64_t next = readahead_submit(m, index, end);
-		if (next < end && next < mapping_pages(m) && later)
-			readahead_later(m, next, end);
-	}
+	while ((v = next_stretch(mm, &at, addr + len, &from, &to)) != NULL)
+		read_stretch(mm, v, from, to, later);
 	rwlock_read_unlock(&mm->mmap_lock);
 }
 
@@ -154,7 +164,7 @@ void mm_willneed(struct mm *mm, uint64_t addr, uint64_t len)
 	start_reading(mm, addr, len, true);
 }
 
-static void deactivate_range(struct mm *mm, struct mapping *m, uint64_t index, uint64_t end)
+static void deactivate_file(struct mm *mm, struct mapping *m, uint64_t index, uint64_t end)
 {
 	void *value;
 	uint64_t key;
@@ -169,17 +179,28 @@ static void deactivate_range(struct mm *mm, struct mapping *m, uint64_t index, u
 	}
 }
 
+/* Let go of [from, to) of v: now, or first when memory is short. */
+static void deactivate_stretch(struct mm *mm, struct vma *v, uint64_t from, uint64_t to, bool now)
+{
+	uint64_t index = vma_index_at(v, from), end = index + ((to - from) >> RT_PAGE_SHIFT);
+
+	if (!v->mapping && now)
+		anon_pageout(mm, from, to);
+	else if (!v->mapping)
+		anon_deactivate(mm, from, to);
+	else if (now)
+		mapping_invalidate(v->mapping, index, end);
+	else
+		deactivate_file(mm, v->mapping, index, end);
+}
+
 void mm_deactivate(struct mm *mm, uint64_t addr, uint64_t len, bool now)
 {
-	uint64_t at = addr, index, end;
-	struct mapping *m;
+	uint64_t at = addr, from, to;
+	struct vma *v;
 
 	rwlock_read_lock(&mm->mmap_lock);
-	while ((m = next_stretch(mm, &at, addr + len, &index, &end)) != NULL) {
-		if (now)
-			mapping_invalidate(m, index, end);
-		else
-			deactivate_range(mm, m, index, end);
-	}
+	while ((v = next_stretch(mm, &at, addr + len, &from, &to)) != NULL)
+		deactivate_stretch(mm, v, from, to, now);
 	rwlock_read_unlock(&mm->mmap_lock);
 }
