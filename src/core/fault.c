@@ -71,7 +71,9 @@ unsigned machine_result(struct fault *f, int64_t err)
 static void unlock_settled(struct mm *mm, struct folio *folio)
 {
 	if (folio_test(folio, FOLIO_ANON)) {
-		if (folio_test(folio, FOLIO_SWAPCACHE)) /* the slot has it, too */
+		/* The slot has it, too; but somebody else may come for it. */
+		if (folio_test(folio, FOLIO_SWAPCACHE) &&
+		    rt_load_u32(&folio->refs, RT_ACQUIRE) == 2)
 			swap_cache_del(mm, folio, false);
 	} else if (folio->mapping && filemap_settle(folio->mapping, folio) != 0) {
 		filemap_del(folio->mapping, folio);

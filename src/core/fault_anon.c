@@ -288,6 +288,14 @@ static unsigned wait_writeback(struct fault *f, struct folio *folio)
 	return 0;
 }
 
+/* Somebody was first, and the page is there; or the program has zapped it behind our back,
+ * and gets zeros, as from the kernel. Needs: the entry present, the table's lock. */
+static void show_again(struct fault *f, pte_t e)
+{
+	rt_mmu_fill(&f->mm->mmu, f->addr, f->mm->frames.zeros, 1, e & PTE_WP);
+	stat_inc(f->mm, faults_spurious);
+}
+
 /* The entry is present or idle. */
 static unsigned folio_fault(struct fault *f)
 {
@@ -316,6 +324,8 @@ static unsigned folio_fault(struct fault *f)
 		result = bring_back(f, folio);
 	else if (e & PTE_PRESENT && pte_folio(e) == folio && f->flags & FAULT_WRITE)
 		result = make_writable(f, folio);
+	else if (e & PTE_PRESENT && pte_folio(e) == folio)
+		show_again(f, e);
 	else
 		COVER(anon_fault_lost);
 	rt_unlock(&f->table->lock);
