@@ -54,8 +54,7 @@ static unsigned step_limit(const struct move *m)
 	uint64_t in_src = PTES - pte_slot(m->src), in_dst = PTES - pte_slot(m->dst);
 
 	n = n < in_src ? n : in_src;
-	n = n < in_dst ? n : in_dst;
-	return (unsigned)(n < CONFIG_MAP_BATCH ? n : CONFIG_MAP_BATCH);
+	return (unsigned)(n < in_dst ? n : in_dst);
 }
 
 static void advance(struct move *m, unsigned pages)
@@ -128,7 +127,8 @@ static int64_t move_present(struct move *m, unsigned n)
 	if (run == 0)
 		return 0;
 	for (unsigned i = 0; i < run; i++)
-		anon_set_dirty(m->mm, pte_folio(*src_pte(m, i)));
+		if (*src_pte(m, i) & PTE_WP) /* else it is, and has no slot */
+			anon_set_dirty(m->mm, pte_folio(*src_pte(m, i)));
 	got = rt_mmu_move(&m->mm->mmu, m->dst, m->src, run);
 	if (got == -ENOENT && run > 1) /* over a seam of the machine's views */
 		got = rt_mmu_move(&m->mm->mmu, m->dst, m->src, 1);
