@@ -4,6 +4,7 @@
  * way a page goes, how many frames stay populated, and what is left when the kernel refuses.
  * Each with UFFDIO_MOVE and without (contract.c).
  */
+#include <liburing.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
@@ -233,7 +234,8 @@ static void model_check(struct model *m)
 			CHECK_IS(frame_word(&m->p, i), token_word(m->frame[i], 1));
 		}
 	CHECK_IS(populated((void *)m->p.v, MODEL_PAGES), mapped);
-	CHECK(populated(m->p.pool.base, MODEL_FRAMES) <= used + STALE);
+	CHECK_IS(populated(m->p.pool.base, MODEL_FRAMES), used + m->p.pool.stale_n);
+	CHECK(m->p.pool.stale_n <= STALE);
 }
 
 static void any_calls_leave_what_a_model_says(void)
@@ -298,6 +300,43 @@ static void a_frame_that_never_was_there_is_dropped(void)
 	pooled_close(&p);
 }
 
+static void a_long_run_comes_to_stale_frames(void)
+{
+	struct pooled p;
+
+	pooled_open(&p, MANY, MANY);
+	CHECK_IS(fill(&p, 0, 9, 60, false), 9);
+	CHECK_IS(take(&p, 0, 5, 9, NULL), 9);
+	rt_pool_drop(&p.w.mmu, &p.pool, 5, 9);
+	CHECK_IS(populated(p.pool.base, MANY), 9);
+	CHECK_IS(fill(&p, 0, MANY, 70, false), MANY);
+	CHECK_IS(take(&p, 0, 0, MANY, NULL), MANY);
+	for (uint64_t i = 0; i < MANY; i++)
+		CHECK_IS(frame_word(&p, i), token_word(70 + i, 1));
+	CHECK_IS(put(&p, 0, 0, MANY), MANY);
+	CHECK_IS(populated(p.pool.base, MANY), 0);
+	pooled_close(&p);
+}
+
+static void a_move_from_two_views_moves_nothing(void)
+{
+	struct pooled p;
+	uint64_t to = 0;
+
+	pooled_open(&p, 4, 1);
+	CHECK_IS(rt_view_open(&p.w.mmu, NULL, 0, PAGES(4), RW, RT_VIEW_PRIVATE, &to), 0);
+	CHECK_IS(fill(&p, 0, 4, 80, false), 4);
+	CHECK_IS(rt_view_protect(&p.w.mmu, p.v + PAGES(2), PAGES(2), RT_READ), 0);
+	CHECK_IS(rt_mmu_move(&p.w.mmu, to, p.v, 4), -ENOENT);
+	for (uint64_t i = 0; i < 4; i++) {
+		LOADS(p.v + PAGES(i), 1, token_word(80 + i, 1));
+		FAULTS(to + PAGES(i), false);
+	}
+	STORES(p.v, 0, 1); /* not write-protected either */
+	rt_view_close(&p.w.mmu, to, PAGES(4));
+	pooled_close(&p);
+}
+
 /* --- what MOVE refuses ----------------------------------------------------------------------- */
 
 static void there_and_back(struct pooled *p)
@@ -336,6 +375,82 @@ static void a_long_run_that_is_locked_is_copied(void)
 	pooled_close(&p);
 }
 
+/* As a transfer does: what is there cannot move. */
+static void pin(struct io_uring *ring, void *page)
+{
+	struct iovec v = { page, RT_PAGE };
+
+	if (io_uring_queue_init(2, ring, 0) != 0)
+		driver_skip("no io_uring here");
+	CHECK_IS(io_uring_register_buffers(ring, &v, 1), 0);
+}
+
+static void unpin(struct io_uring *ring)
+{
+	CHECK_IS(io_uring_unregister_buffers(ring), 0);
+	io_uring_queue_exit(ring);
+}
+
+/* The kernel may let go of the page a little later. */
+static void finally(struct pooled *p, int64_t (*fn)(struct pooled *p, uint64_t at), uint64_t at,
+		    int64_t want)
+{
+	int64_t got;
+
+	do {
+		got = fn(p, at);
+	} while (got == -EBUSY);
+	CHECK_IS(got, want);
+}
+
+static int64_t take_rest(struct pooled *p, uint64_t at)
+{
+	return take(p, at, at, MANY - at, NULL);
+}
+
+static int64_t put_rest(struct pooled *p, uint64_t at)
+{
+	return put(p, at, at, MANY - at);
+}
+
+static void up_to_a_busy_page_all_is_done(void)
+{
+	struct pooled p;
+	struct io_uring ring;
+
+	pooled_open(&p, MANY, MANY);
+	CHECK_IS(fill(&p, 0, MANY, 400, false), MANY);
+	if (p.w.mmu.has_move) {
+		/* What is left would be too short to be moved: it is not thought of as stale. */
+		pin(&ring, (void *)(p.v + PAGES(10)));
+		CHECK_IS(take_rest(&p, 0), 10);
+		CHECK_IS(p.pool.stale_n, 0);
+		unpin(&ring);
+		CHECK_IS(put(&p, 0, 0, 10), 10);
+		pin(&ring, (void *)(p.v + PAGES(4)));
+		CHECK_IS(take_rest(&p, 0), 4);
+		CHECK_IS(take_rest(&p, 4), -EBUSY);
+		LOADS(p.v + PAGES(4), 1, token_word(404, 1));
+		CHECK_IS(populated(p.pool.base, MANY), 4);
+		unpin(&ring);
+		finally(&p, take_rest, 4, MANY - 4);
+		for (uint64_t i = 0; i < MANY; i++)
+			CHECK_IS(frame_word(&p, i), token_word(400 + i, 1));
+		pin(&ring, rt_pool_at(&p.pool, 4));
+		CHECK_IS(put_rest(&p, 0), 4);
+		CHECK_IS(put_rest(&p, 4), -EBUSY);
+		CHECK_IS(frame_word(&p, 4), token_word(404, 1));
+		unpin(&ring);
+		finally(&p, put_rest, 4, MANY - 4);
+	} else {
+		CHECK_IS(take_rest(&p, 0), MANY); /* copying is never in anybody's way */
+		CHECK_IS(put_rest(&p, 0), MANY);
+	}
+	for (uint64_t i = 0; i < MANY; i++)
+		LOADS(p.v + PAGES(i), 1, token_word(400 + i, 1));
+	pooled_close(&p);
+}
+
 /* --- what the kernel refuses in the middle ---------------------------------------------------- */
 
 /* From now on that ioctl fails, for this process and for good: in a child. */
@@ -366,8 +481,9 @@ static bool refuse(unsigned cmd, int err)
 	} while (0)
 
 /*
- * Page 0, a long run [2, 42) and page 50 are mapped, and frame 0 is stale, so that page 0 is
- * copied without a call. Of a world of the child's own: views are not there in a child.
+ * Page 0, a long run [2, 42) and pages 50 and 51 are mapped, and frames 0 and 50 are stale, so
+ * that those are copied without a call. Of a world of the child's own: views are not there in
+ * a child.
  */
 struct refused {
 	struct pooled p;
@@ -382,12 +498,14 @@ static bool refused_open(struct refused *r)
 	r->there = 0;
 	bitmap_set_run(&r->there, 0, 1);
 	bitmap_set_run(&r->there, 2, MANY);
-	bitmap_set_run(&r->there, 50, 1);
-	if (fill(p, 0, 1, 1, false) != 1 || take(p, 0, 0, 1, NULL) != 1)
-		return false;
-	rt_pool_drop(&p->w.mmu, &p->pool, 0, 1);
+	bitmap_set_run(&r->there, 50, 2);
+	for (unsigned frame = 0; frame <= 50; frame += 50) {
+		if (fill(p, 0, 1, 1, false) != 1 || take(p, 0, frame, 1, NULL) != 1)
+			return false;
+		rt_pool_drop(&p->w.mmu, &p->pool, frame, 1);
+	}
 	return fill(p, 0, 1, 300, false) == 1 && fill(p, 2, MANY, 302, false) == MANY &&
-	       fill(p, 50, 1, 350, false) == 1;
+	       fill(p, 50, 2, 350, false) == 2;
 }
 
 static uint64_t word_at(struct refused *r, uint64_t page)
@@ -399,20 +517,22 @@ static int copy_is_refused(struct refused *r)
 {
 	bool has_move = r->p.w.mmu.has_move;
 	/* Without MOVE the long run is copied too, and the first to fail. */
-	uint64_t end = has_move ? 50 : 2;
+	uint64_t end = has_move ? 51 : 2;
 
 	HOLDS(take(&r->p, 0, 0, REFUSED_PAGES, &r->there) == (int64_t)end);
 	HOLDS(frame_word(&r->p, 0) == token_word(300, 1));
-	if (has_move)
+	if (has_move) {
 		HOLDS(frame_word(&r->p, 41) == token_word(341, 1));
+		HOLDS(frame_word(&r->p, 50) == token_word(350, 1));
+	}
 	HOLDS(populated((void *)r->p.v, end) == 0);
-	HOLDS(populated((void *)r->p.v, REFUSED_PAGES) == (has_move ? 1 : MANY + 1));
-	HOLDS(word_at(r, 50) == token_word(350, 1));
+	HOLDS(populated((void *)r->p.v, REFUSED_PAGES) == (has_move ? 1 : MANY + 2));
+	HOLDS(word_at(r, 51) == token_word(351, 1));
 	uint64_t rest = r->there >> end;
 	HOLDS(take(&r->p, end, end, REFUSED_PAGES - end, &rest) == -ENOMEM);
-	HOLDS(word_at(r, 50) == token_word(350, 1));
-	rt_mmu_unprotect(&r->p.w.mmu, r->p.v + PAGES(50), 1);
-	*(volatile uint64_t *)(r->p.v + PAGES(50)) = 1;
+	HOLDS(word_at(r, 51) == token_word(351, 1));
+	rt_mmu_unprotect(&r->p.w.mmu, r->p.v + PAGES(51), 1);
+	*(volatile uint64_t *)(r->p.v + PAGES(51)) = 1;
 	return 0;
 }
 
@@ -422,16 +542,16 @@ static int move_is_refused(struct refused *r)
 		HOLDS(take(&r->p, 0, 0, REFUSED_PAGES, &r->there) == REFUSED_PAGES);
 		return 0;
 	}
-	/* Page 50 was copied meanwhile, and is where it was all the same. */
+	/* Pages 50 and 51 were copied meanwhile, and are where they were all the same. */
 	HOLDS(take(&r->p, 0, 0, REFUSED_PAGES, &r->there) == 2);
 	HOLDS(frame_word(&r->p, 0) == token_word(300, 1));
-	HOLDS(populated((void *)r->p.v, REFUSED_PAGES) == MANY + 1);
+	HOLDS(populated((void *)r->p.v, REFUSED_PAGES) == MANY + 2);
 	HOLDS(word_at(r, 2) == token_word(302, 1));
 	HOLDS(word_at(r, 50) == token_word(350, 1));
 	uint64_t rest = r->there >> 2;
 	HOLDS(take(&r->p, 2, 2, REFUSED_PAGES - 2, &rest) == -EBUSY);
-	/* And its frame can be taken: nothing thinks that it is there. */
-	HOLDS(take(&r->p, 50, 50, 1, NULL) == 1);
+	/* And to the same frames: nothing thinks that they are there. */
+	HOLDS(take(&r->p, 50, 50, 2, NULL) == 2);
 	HOLDS(frame_word(&r->p, 50) == token_word(350, 1));
 	return 0;
 }
@@ -496,7 +616,8 @@ static void a_move_that_finds_no_memory_moves_nothing(void)
 
 TESTS(pool, TEST(any_calls_leave_what_a_model_says),
       TEST(of_many_dropped_frames_few_stay_populated),
-      TEST(a_frame_that_never_was_there_is_dropped),
-      TEST(a_long_run_that_cannot_be_written_is_copied), TEST(a_long_run_that_is_locked_is_copied),
+      TEST(a_frame_that_never_was_there_is_dropped), TEST(a_long_run_comes_to_stale_frames),
+      TEST(a_move_from_two_views_moves_nothing), TEST(a_long_run_that_cannot_be_written_is_copied),
+      TEST(a_long_run_that_is_locked_is_copied), TEST(up_to_a_busy_page_all_is_done),
       TEST(a_take_that_finds_no_memory_ends_there), TEST(a_take_that_meets_a_busy_page_ends_there),
       TEST(a_move_that_finds_no_memory_moves_nothing));

@@ -291,9 +291,7 @@ int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_
 
 static int64_t move_by_copy(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64_t n)
 {
-	int err = check_view(mmu, dst, n);
-	if (!err)
-		err = check_view(mmu, src, n);
+	int err = check_view(mmu, src, n); /* of dst, COPY does */
 	if (!err)
 		err = rt_mmu_wrprotect(mmu, src, n);
 	if (err)
