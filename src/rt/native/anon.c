@@ -6,21 +6,22 @@
  * unmapped where it was. Both ways are whole; a kernel before 6.8 has the second alone.
  *
  * Which one: MOVE flushes the TLB once for each contiguous stretch; copying does so twice,
- * however much lies between. Measured on the development VM, 512 pages of a window, runs
- * with gaps as long, us a page, alone / with a second thread of the process running:
+ * however much lies between, but makes pages. bench/anon_ops on the development VM, runs with
+ * gaps as long in a window of 512 pages, us a page, alone / with a second thread running:
  *
- *	run          take: MOVE    copy, empty    copy, stale      put: MOVE        copy
- *	  1         5.3 / 46        7.4 / 8.2      1.1 / 1.2     4.6 / 27      6.8 / 7.1
- *	  4         4.0 / 24        2.9 / 3.3      0.9 / 0.9     3.3 / 13      5.4 / 5.6
- *	  8         3.8 / 31        2.2 / 2.4      0.9 / 0.9     3.0 / 8       5.2 / 5.6
- *	 16         3.6 / 7.2       1.7 / 2.3      0.4 / 0.8     2.8 / 6.7     5.2 / 5.4
- *	 33         3.5 / 4.9       2.0 / 2.6      0.4 / 0.9     2.7 / 4.6     5.1 / 5.5
- *	 34         0.6 / 1.9       1.9 / 2.3      0.4 / 0.7     0.4 / 1.6     5.3 / 5.3
- *	 64         0.4 / 1.1       1.5 / 2.2      0.4 / 0.9     0.2 / 0.9     5.1 / 5.3
- *	512         0.2 / 0.4       1.6 / 2.0      0.4 / 0.6     0.1 / 0.2     5.3 / 5.4
+ *	run     out: MOVE     copied       in: MOVE     copied
+ *	  1     24 / 57     1.7 / 1.9     4.5 / 4.8     1.9 / 2.2
+ *	  4     20 / 35     1.1 / 1.1     3.0 / 3.1     0.8 / 0.9
+ *	 16     18 / 36     1.0 / 1.2     2.7 / 5.5     0.4 / 0.5
+ *	 33     18 / 14     2.1 / 2.4     2.6 / 4.0     3.4 / 3.7
+ *	 34    4.4 / 5.4    3.0 / 3.4     1.7 / 2.2     7.7 / 15
+ *	 64    1.3 / 1.7    2.7 / 2.9     0.8 / 0.8     7.0 / 18
+ *	128    0.8 / 1.0    2.6 / 2.9     0.4 / 0.5     6.8 / 7.0
+ *	512    0.3 / 0.7    1.5 / 1.9     0.2 / 0.3     6.5 / 15
  *
- * The step is the kernel's: on x86-64 it flushes up to 33 pages one by one. Hence
- * RUN_MOVED. (Empty, stale: pool.h.)
+ * The step is the kernel's: on x86-64 it flushes up to 33 pages one by one. Hence RUN_MOVED,
+ * where out and in together are cheaper moved. (Up to 16 the frames that are copied to and
+ * from are stale ones, from 34 on they are new: pool.h.)
  *
  * What MOVE refuses with -EINVAL is copied too: views that cannot be written, or that
  * mlock(2) was called on. Copying does not see that a page is pinned.

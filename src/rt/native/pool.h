@@ -8,9 +8,9 @@
  *	  +------------------------------+  +----------------------------+
  *	  +------- shed, when there are too many; claim_empty -----------+
  *
- * A dropped frame stays populated for a while, because emptying one is a TLB flush: 26 us
- * with a second thread running, where an empty frame costs 2 to 7 us to copy a page into and
- * a stale one 0.2 (us a page, measured as in anon.c). There are at most STALE_MAX of them.
+ * A dropped frame stays populated for a while: to empty one is a TLB flush (26 us with a second
+ * thread running), and to copy a page into an empty one costs 2 to 7 us, into a stale one that
+ * was touched lately 0.1 to 0.2. There are at most STALE_MAX of them.
  *
  * EMPTY: nothing is mapped there. The other two: a page is, and the program never comes
  * here, so that the kernel alone could take it away, and it brings it back.
