@@ -195,18 +195,20 @@ static unsigned make_writable(struct fault *f, struct folio *first)
 	return 0;
 }
 
-/* Idle pages in a row, from the first, whose content can go back in one piece. */
+/* Idle pages in a row, from the first, whose content can go back in one piece and the same
+ * way; for a write any, for they are all made dirty. Their folios are locked. */
 static unsigned gather_idle(struct fault *f, struct folio **folio, unsigned most)
 {
 	pte_t *pte = entry(f);
+	bool write = f->flags & FAULT_WRITE, dirty = folio_test(folio[0], FOLIO_DIRTY);
 	unsigned n = 1;
 
 	for (; n < most && pte[n] & PTE_IDLE; n++) {
 		struct folio *g = pte_folio(pte[n]);
 		if (!folio_trylock(g))
 			break;
-		if (g->frame != folio[0]->frame + n || !folio_test(g, FOLIO_DIRTY) ||
-		    folio_test(g, FOLIO_WRITEBACK)) {
+		if (g->frame != folio[0]->frame + n || folio_test(g, FOLIO_WRITEBACK) ||
+		    (!write && folio_test(g, FOLIO_DIRTY) != dirty)) {
 			folio_unlock(f->mm, g);
 			break;
 		}
@@ -215,52 +217,46 @@ static unsigned gather_idle(struct fault *f, struct folio **folio, unsigned most
 	return n;
 }
 
-/* Back into the view, as they are: dirty, hence writable. Needs: as bring_back(). */
-static int64_t put_back(struct fault *f, struct folio *first)
+/* Map n pages from their frames. What is dirty is moved, and comes writable. What is clean
+ * and stays so is copied, write-protected; so is what goes to a view that the machine moves
+ * nothing into. *there: the frames still have it. */
+static int64_t map_idle(struct fault *f, uint32_t frame, unsigned n, bool dirty, bool *there)
+{
+	struct mm *mm = f->mm;
+
+	*there = !dirty || !(f->vma->rights & RT_WRITE);
+	if (*there)
+		return rt_mmu_fill(&mm->mmu, f->addr, frames_at(mm, frame), n, !dirty);
+	return rt_mmu_put(&mm->mmu, &mm->frames.pool, f->addr, frame, n);
+}
+
+/* A soft fault: the sign of use that reclaim has asked for; neighbours that come along give
+ * none. Needs: first locked, not under write-back, its entry idle; the table's lock. */
+static unsigned bring_back(struct fault *f, struct folio *first)
 {
 	struct folio *folio[RUN_MOST] = { first };
 	struct mm *mm = f->mm;
 	unsigned n = gather_idle(f, folio, run_limit(f, f->window));
-	int64_t got = rt_mmu_put(&mm->mmu, &mm->frames.pool, f->addr, first->frame - 1, n);
+	bool there;
 
-	if (got == -ENOENT && n > 1)
-		got = rt_mmu_put(&mm->mmu, &mm->frames.pool, f->addr, first->frame - 1, 1);
-	for (int64_t i = 0; i < got; i++) {
-		anon_frame_release(mm, folio[i], false);
-		enter(f, entry(f) + i, folio[i], false);
+	for (unsigned i = 0; f->flags & FAULT_WRITE && i < n; i++)
+		anon_set_dirty(mm, folio[i]);
+	bool dirty = folio_test(first, FOLIO_DIRTY);
+	int64_t got = map_idle(f, first->frame - 1, n, dirty, &there);
+	if (got == -ENOENT && n > 1) /* over a seam of the machine's views */
+		got = map_idle(f, first->frame - 1, 1, dirty, &there);
+	for (unsigned i = 0; i < n; i++) {
+		if ((int64_t)i < got) {
+			anon_frame_release(mm, folio[i], there);
+			enter(f, entry(f) + i, folio[i], !dirty);
+		}
+		if (i > 0)
+			folio_unlock(mm, folio[i]);
 	}
-	for (unsigned i = 1; i < n; i++)
-		folio_unlock(mm, folio[i]);
-	return got;
-}
-
-/* A copy of it, and the frame goes: for what is clean and stays so, and for views that the
- * machine moves nothing into. Needs: as bring_back(). */
-static int64_t copy_back(struct fault *f, struct folio *folio, bool wp)
-{
-	struct mm *mm = f->mm;
-	int64_t got = rt_mmu_fill(&mm->mmu, f->addr, frames_at(mm, folio->frame - 1), 1, wp);
-
-	if (got == 1) {
-		anon_frame_release(mm, folio, true);
-		enter(f, entry(f), folio, wp);
-	}
-	return got;
-}
-
-/* A soft fault: the sign of use that reclaim has asked for. Needs: folio locked, not under
- * write-back, its entry idle; the table's lock. */
-static unsigned bring_back(struct fault *f, struct folio *folio)
-{
-	if (f->flags & FAULT_WRITE)
-		anon_set_dirty(f->mm, folio);
-	bool dirty = folio_test(folio, FOLIO_DIRTY);
-	int64_t got = dirty && f->vma->rights & RT_WRITE ? put_back(f, folio)
-							 : copy_back(f, folio, !dirty);
 	if (got <= 0)
 		return machine_result(f, got);
-	folio_mapped_first(folio);
-	stat_add(f->mm, pages_mapped, (uint64_t)got);
+	folio_mapped_first(first);
+	stat_add(mm, pages_mapped, (uint64_t)got);
 	readahead_mapped(f->vma, f->index, f->index + (uint64_t)got);
 	return 0;
 }
