@@ -51,7 +51,7 @@ struct explorer {
 	bool diverged;
 	struct seen_set seen;
 	/* walk: of this run */
-	unsigned stay; /* one pick in so many may switch */
+	unsigned stay; /* one pick in so many may switch; a power of two */
 	bool fails;
 	/* pct */
 	uint64_t priority[SIM_THREADS];
@@ -271,7 +271,7 @@ static int random_thread(struct explorer *x, uint32_t enabled)
 
 static int walk_pick(struct explorer *x, uint32_t enabled, int cur, bool must)
 {
-	if (!must && next_random(x) % x->stay)
+	if (!must && next_random(x) & (x->stay - 1))
 		return cur;
 	return random_thread(x, enabled);
 }
@@ -308,6 +308,8 @@ static void random_start(struct explorer *x, uint64_t run)
 	x->random = x->l->seed * 0x2545f4914f6cdd1dull + run * 0x9e3779b97f4a7c15ull + 1;
 	x->stay = 1u << (1 + next_random(x) % 5);
 	x->fails = next_random(x) % 2;
+	if (x->strategy != STRATEGY_PCT)
+		return;
 	x->step = 0;
 	x->low = 100;
 	for (unsigned i = 0; i < SIM_THREADS; i++)

@@ -56,9 +56,8 @@ void sim_file_truncate(unsigned file, uint64_t size)
 	struct sim_file *f = &S->file[file];
 
 	machine_point("truncate", DISK, SIM_W);
-	if (size < f->size) {
-		for (uint64_t at = size; at < SIM_FILE_PAGES * RT_PAGE; at++)
-			f->page[at / RT_PAGE][at % RT_PAGE] = 0;
+	if (size < f->size) { /* past the end there are zeros already */
+		memset((uint8_t *)f->page + size, 0, f->size - size);
 		for (uint64_t p = 0; p < SIM_FILE_PAGES; p++)
 			for (unsigned w = 0; w < SIM_WORDS; w++)
 				if (p * RT_PAGE + w * SIM_SECTOR >= size) {
@@ -113,8 +112,7 @@ static int64_t do_read(struct sim_file *f, char *buf, size_t len, uint64_t off)
 		return -EIO;
 	if (E.knobs.short_reads && n > SIM_SECTOR)
 		n = SIM_SECTOR;
-	for (size_t i = 0; i < n; i++)
-		buf[i] = (char)f->page[(off + i) / RT_PAGE][(off + i) % RT_PAGE];
+	machine_copy(buf, (uint8_t *)f->page + off, n);
 	for (uint64_t p = (off + RT_PAGE - 1) / RT_PAGE; p * RT_PAGE < off + n; p++)
 		f->page_reads[p]++; /* the rest of a short one is not another */
 	return (int64_t)n;
@@ -166,8 +164,7 @@ static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
 		n = SIM_SECTOR;
 	if (off + n > SIM_FILE_PAGES * RT_PAGE)
 		sim_fail("MACHINE", "a write past what a simulated file has");
-	for (size_t i = 0; i < n; i++)
-		f->page[(off + i) / RT_PAGE][(off + i) % RT_PAGE] = (uint8_t)buf[i];
+	machine_copy((uint8_t *)f->page + off, buf, n);
 	for (uint64_t at = off / SIM_SECTOR; at * SIM_SECTOR < off + n; at++)
 		f->lost[at / SIM_WORDS][at % SIM_WORDS] = false;
 	if (off + n > f->size)

@@ -75,10 +75,15 @@ void machine_put_shadow(void)
 
 static SIM_RAW void fill_bytes(void *p, uint64_t value, size_t n)
 {
+#if defined(__x86_64__)
+	n /= 8;
+	__asm__ volatile("rep stosq" : "+D"(p), "+c"(n) : "a"(value) : "memory");
+#else
 	volatile uint64_t *w = p;
 
 	for (size_t i = 0; i < n / 8; i++)
 		w[i] = value;
+#endif
 }
 
 static char *page_at(size_t i)

@@ -160,11 +160,33 @@ static void clear_entries(unsigned first, uint64_t n)
 	}
 }
 
+/* Entries as numbers, several in a step. */
+typedef uint32_t entries __attribute__((vector_size(32), may_alias));
+_Static_assert(sizeof(struct sim_pte) == sizeof(uint32_t), "an entry is a number");
+
+static bool in_entries(unsigned frame)
+{
+	const struct sim_pte look = { .frame = UINT16_MAX, .flags = SIM_PTE_PRESENT };
+	const struct sim_pte want = { .frame = (uint16_t)frame, .flags = SIM_PTE_PRESENT };
+	const size_t n = sizeof(entries) / sizeof(struct sim_pte);
+	const entries *e = (const void *)S->pte;
+	uint32_t mask, value;
+	entries found = { 0 };
+	bool any = false;
+
+	memcpy(&mask, &look, sizeof(mask));
+	memcpy(&value, &want, sizeof(value));
+	for (unsigned i = 0; i < SIM_VPAGES / n; i++)
+		found |= (entries)((e[i] & mask) == value);
+	for (unsigned i = 0; i < n; i++)
+		any |= found[i] != 0;
+	return any;
+}
+
 bool sim_frame_mapped(unsigned frame)
 {
-	for (unsigned i = 0; i < SIM_VPAGES; i++)
-		if (S->pte[i].flags & SIM_PTE_PRESENT && S->pte[i].frame == frame)
-			return true;
+	if (in_entries(frame))
+		return true;
 	for (uint32_t i = 0; i < S->threads; i++)
 		for (unsigned j = 0; j < SIM_TLB; j++)
 			if (S->t[i].tlb[j].vpage && S->t[i].tlb[j].frame == frame)

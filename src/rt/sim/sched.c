@@ -32,6 +32,9 @@
 #define QUIET_MAX 3000000 /* operations of a run, with its set-up and its end */
 #define SPINS_MAX 2000  /* ... that only spinning threads did */
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NOINLINE      __attribute__((noinline))
+
 #define SYNC_IN(p, o)  ((o) != RT_RELAXED && (o) != RT_RELEASE ? ACQUIRE(p) : (void)0)
 #define SYNC_OUT(p, o) ((o) != RT_RELAXED && (o) != RT_ACQUIRE ? RELEASE(p) : (void)0)
 
@@ -103,10 +106,13 @@ static size_t low_bytes(void)
 	return SIM_SIZE + (size_t)S->pages_high * RT_PAGE;
 }
 
-/* Not memcpy(3): TSan would take it for accesses of the thread that does it. */
+/* Not memcpy(3) under a sanitizer, which would take it for accesses of the thread that does
+ * it. */
 SIM_RAW void machine_copy(void *to, const void *from, size_t n)
 {
-#if defined(__x86_64__)
+#if !defined(SIM_ASAN) && !defined(SIM_TSAN)
+	memcpy(to, from, n);
+#elif defined(__x86_64__)
 	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 #else
 	for (size_t i = 0; i < n / 8; i++)
@@ -170,11 +176,14 @@ static void restore_machine(const struct sim *was)
 
 static void restore(void)
 {
-	size_t low = offsetof(struct sim, object);
+	size_t low = offsetof(struct sim, object), first = offsetof(struct sim, threads);
+	const struct sim *was = (const void *)image;
+	uint32_t threads = S->threads > was->threads ? S->threads : was->threads;
 
-	machine_copy((void *)SIM_BASE, image, low);
+	machine_copy(S->t, was->t, threads * sizeof(*S->t));
+	machine_copy((char *)S + first, image + first, low - first);
 	if (machine_used)
-		restore_machine((const void *)image);
+		restore_machine(was);
 	machine_used = false;
 	machine_copy((void *)SIM_PAGES, image + SIM_SIZE, image_low - SIM_SIZE);
 	machine_put_shadow();
@@ -503,8 +512,19 @@ static inline bool in_region(const void *p)
 	return (uintptr_t)p >= SIM_BASE && (uintptr_t)p < SIM_END;
 }
 
-/* Note that the current thread touches obj; is it a word that others conflict on? */
-static SIM_RAW bool shared(const void *obj, enum sim_class cls)
+/* A thread came to a word in a way that it had not before. */
+static SIM_RAW bool first_touch(uint16_t *mine, uint16_t me, bool first, uint16_t others)
+{
+	if (first || !(*mine & me)) {
+		*mine |= me;
+		E.grew |= others != 0;
+	}
+	return others;
+}
+
+/* Note that the current thread touches obj; is it a word that others conflict on? Inline,
+ * as before() is: the class is known where they are called. */
+static SIM_RAW ALWAYS_INLINE bool shared(const void *obj, enum sim_class cls)
 {
 	uint16_t me = (uint16_t)(1u << S->cur), *mine, others;
 	bool first = false;
@@ -551,11 +571,9 @@ static SIM_RAW bool shared(const void *obj, enum sim_class cls)
 		break;
 	}
 	others &= (uint16_t)~me;
-	if (first || !(*mine & me)) {
-		*mine |= me;
-		E.grew |= others != 0;
-	}
-	return others;
+	if (!first && *mine & me)
+		return others;
+	return first_touch(mine, me, first, others);
 }
 
 void sim_forget(void)
@@ -609,8 +627,18 @@ SIM_RAW uint64_t sim_cause_hash(void)
 	return h;
 }
 
+static NOINLINE void endless(const char *what)
+{
+	deadlock("PROG", what);
+}
+
+static _Noreturn NOINLINE void not_live(void)
+{
+	sim_fail("FREE", "%s uses memory that was given back", S->t[S->cur].name);
+}
+
 /* An atomic in pages that were given back: nobody may have a pointer there any more. */
-static SIM_RAW void check_live(const void *obj)
+static SIM_RAW ALWAYS_INLINE void check_live(const void *obj)
 {
 	uintptr_t at = (uintptr_t)obj;
 
@@ -618,10 +646,19 @@ static SIM_RAW void check_live(const void *obj)
 		return;
 	at = (at - SIM_PAGES) / RT_PAGE;
 	if (!(S->page_map[at / 64] >> at % 64 & 1))
-		sim_fail("FREE", "%s uses memory that was given back", S->t[S->cur].name);
+		not_live();
 }
 
-static SIM_RAW bool before(const char *op, const void *obj, enum sim_class cls)
+/* The point itself: others may come first. */
+static SIM_RAW NOINLINE void point(const void *obj, enum sim_class cls)
+{
+	S->steps++;
+	reschedule(false);
+	if (E.causes)
+		note_cause(obj, cls);
+}
+
+static SIM_RAW ALWAYS_INLINE bool before(const char *op, const void *obj, enum sim_class cls)
 {
 	if (S->cur < 0)
 		return false;
@@ -635,18 +672,15 @@ static SIM_RAW bool before(const char *op, const void *obj, enum sim_class cls)
 		sim_fail("RACE", "%s", fiber_race());
 	if (S->quiet) {
 		if (S->moves > QUIET_MAX)
-			deadlock("PROG", "no end in sight, and nothing left to choose");
+			endless("no end in sight, and nothing left to choose");
 		return false;
 	}
 	check_live(obj);
 	if (S->moves > E.max_steps)
-		deadlock("PROG", "no end in sight: too many steps");
+		endless("no end in sight: too many steps");
 	if (!shared(obj, cls) && !E.all_visible && !E.all_points)
 		return false;
-	S->steps++;
-	reschedule(false);
-	if (E.causes)
-		note_cause(obj, cls);
+	point(obj, cls);
 	return true;
 }
 

@@ -123,7 +123,8 @@ struct sim_view {
 struct sim_pte {
 	uint16_t frame;
 	uint8_t flags;
-};
+	uint8_t zero;
+} __attribute__((aligned(4)));
 
 /* Frames [first, first+frames) of all; none: closed. */
 struct sim_pool {
@@ -169,7 +170,7 @@ struct sim {
 	/* From here on: put back only if an operation of the machine's went before. */
 	struct sim_object object[SIM_OBJECTS];
 	struct sim_view view[SIM_VIEWS];
-	struct sim_pte pte[SIM_VPAGES];
+	struct sim_pte pte[SIM_VPAGES] __attribute__((aligned(32)));
 	uint16_t frame_free[SIM_FRAMES];
 	uint32_t frames_free;
 	struct sim_pool pool[SIM_POOLS];
