@@ -15,6 +15,8 @@
 
 #define MAX_STEPS  200000
 #define SEEN_SHIFT 27 /* at most 1 GiB of states */
+#define ENDS_MAX   (1u << 20) /* ends of runs that are known */
+#define DOWN_EVERY 4 /* among random runs so many are taken down */
 #define JUDGE_RUNS 400000
 #define WARM_RUNS  64 /* of a walk, before a bounded search: to learn what is shared */
 
@@ -393,6 +395,31 @@ static unsigned on_choose(void *p, enum sim_choice kind, unsigned n)
 /* --- runs --------------------------------------------------------------------------------------
  */
 
+/*
+ * Ends that were looked at and taken down, in this search: another run that came to the
+ * same one by another order of what is independent need not be. What the end is worth may
+ * cost as much as the run.
+ */
+static struct seen_set ends;
+
+static bool end_is_known(void)
+{
+	if (!E.causes)
+		return false;
+	if (E.grew) { /* what came before what was not all noted */
+		seen_forget(&ends);
+		return false;
+	}
+	if (!ends.slot)
+		seen_size(&ends, 12);
+	uint64_t key = with_budget(sim_cause_hash(), 0, 0);
+	if (*seen_slot(&ends, key))
+		return true;
+	if (!E.sparing && ends.used < ENDS_MAX)
+		seen_add(&ends, key);
+	return false;
+}
+
 static bool finish(const void *p)
 {
 	return ((const struct program *)p)->finish(p);
@@ -402,7 +429,7 @@ enum sim_status program_run(const struct program *p)
 {
 	enum sim_status status = sim_run();
 
-	if (status == SIM_OK && p->finish && !sim_guarded(finish, p))
+	if (status == SIM_OK && p->finish && !end_is_known() && !sim_guarded(finish, p))
 		status = SIM_BROKEN;
 	return E.status == SIM_BROKEN ? SIM_BROKEN : status;
 }
@@ -443,7 +470,10 @@ static enum verdict run_random(struct explorer *x, const struct program *p)
 {
 	for (uint64_t run = 0; !out_of_limits(x); run++) {
 		random_start(x, run);
-		if (one_run(x, p) == SIM_BROKEN)
+		E.sparing = run % DOWN_EVERY;
+		enum sim_status status = one_run(x, p);
+		E.sparing = E.grew = false;
+		if (status == SIM_BROKEN)
 			return found(x);
 	}
 	return VERDICT_LIMIT;
@@ -544,13 +574,14 @@ enum verdict explore(const struct program *p, const struct knobs *k, enum strate
 	E.max_steps = l->max_steps ? l->max_steps : MAX_STEPS;
 	E.all_visible = false;
 	E.trace = false;
-	E.sparing = s == STRATEGY_WALK || s == STRATEGY_PCT;
-	E.causes = s == STRATEGY_BOUNDED;
+	E.sparing = false;
+	E.causes = s == STRATEGY_BOUNDED || s == STRATEGY_WALK || s == STRATEGY_PCT;
 	E.on_op = NULL;
 	E.on_switch = NULL;
 	E.on_failure = mark_site;
 	sweeper = &x;
 	sim_forget();
+	seen_forget(&ends);
 	if (!p->build(p, k))
 		return VERDICT_BUILD;
 	switch (s) {

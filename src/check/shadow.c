@@ -50,7 +50,6 @@ static bool allows(const struct cell *c, uint64_t value)
 void shadow_reset(void)
 {
 	memset(W->cell, 0, sizeof(W->cell));
-	memset(W->own, 0, sizeof(W->own));
 	memset(W->owned, 0, sizeof(W->owned));
 	memset(W->droppers, 0, sizeof(W->droppers));
 	memset(W->unsure, 0, sizeof(W->unsure));

@@ -41,8 +41,6 @@ struct world {
 	uint64_t retries;     /* of faults, when the threads started */
 	uint64_t baseline;    /* pages in use when nothing of the mm is there */
 	struct cell cell[SIM_FILES][SIM_FILE_PAGES][SIM_WORDS];
-	/* a private view's own pages, by region and page of it */
-	struct cell own[SCENARIO_REGIONS][SIM_FILE_PAGES][SIM_WORDS];
 	bool owned[SCENARIO_REGIONS][SIM_FILE_PAGES];
 	/* calls under way that drop own pages, and whether one met a store: then whose
 	 * content the page has is not known until it is stored to again */
@@ -61,6 +59,9 @@ struct world {
 	bool outside;     /* another process changed a file */
 	bool sizes_moved; /* some file changed its size */
 	bool bad_disk;    /* the scenario made reads or writes fail */
+	/* A private view's own pages, by region and page of it. Only up to the last region
+	 * that is private: what is not there need not be put back for each run. */
+	struct cell own[SCENARIO_REGIONS][SIM_FILE_PAGES][SIM_WORDS];
 };
 
 extern struct world *W;

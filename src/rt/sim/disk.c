@@ -136,9 +136,12 @@ int64_t rt_file_read(struct rt_file *f, void *buf, size_t len, uint64_t off)
 	check_not_in_pool(buf, len);
 	machine_point("read", DISK, SIM_R);
 	bool fails = sim_fails("file_read");
-	sim_yield("reading");
-	while (S->file[f->id].hangs && !S->t[S->cur].killed)
+	machine_yield("reading", DISK, SIM_R);
+	while (S->file[f->id].hangs && !S->t[S->cur].killed) {
 		rt_relax();
+		machine_waited(DISK);
+		machine_waited(&S->t[S->cur]);
+	}
 	if (S->file[f->id].hangs)
 		return -EINTR; /* as a FUSE or NFS read: only death ends it */
 	int64_t n = fails ? fail_read(buf, len) : do_read(&S->file[f->id], buf, len, off);
@@ -180,7 +183,7 @@ static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
 /* A write that fails may have arrived in part. */
 static int64_t fail_write(unsigned id, const char *buf, size_t len, uint64_t off, int64_t err)
 {
-	if (len > SIM_SECTOR && UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 1)
+	if (len > SIM_SECTOR && sim_choose(2) == 1)
 		do_write(id, buf, SIM_SECTOR, off);
 	return err;
 }
@@ -238,7 +241,7 @@ int64_t rt_file_write(struct rt_file *f, const void *buf, size_t len, uint64_t o
 	if (!f->writable)
 		return -EBADF;
 	int64_t err = sim_fails("file_write") ? write_error() : 0;
-	sim_yield("writing");
+	machine_yield("writing", DISK, SIM_W);
 	int64_t n = err ? fail_write((unsigned)f->id, buf, len, off, err)
 			: do_write((unsigned)f->id, buf, len, off);
 	machine_seen((uint64_t)n);
@@ -323,9 +326,7 @@ static void io_main(void *arg)
 		}
 		machine_point("complete", IOQ, SIM_W);
 		n = ready_ios(at);
-		unsigned i = n > 1 && E.choose && !S->quiet
-				     ? at[UNSEEN(E.choose(E.explorer, SIM_VALUE, n))]
-				     : at[0];
+		unsigned i = at[sim_choose(n)];
 		struct rt_io *io = S->io[i];
 		E.site[S->cur] = S->io_site[i];
 		if (io->write && pool_has(io->buf, io->len)) {

@@ -138,6 +138,7 @@ static char gate; /* an address to meet at */
 static char race[400];
 
 /* A race that was told is told again when its schedule is replayed. */
+#pragma GCC visibility push(default) /* for libtsan */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
@@ -150,6 +151,7 @@ int __tsan_get_report_mop(void *report, unsigned long i, int *tid, void **addr, 
 			  int *write, int *atomic, void **trace, unsigned long n);
 void __sanitizer_symbolize_pc(void *pc, const char *fmt, char *buf, size_t n);
 void __sanitizer_set_report_fd(void *fd);
+#pragma GCC visibility pop
 
 /* "write of 8 in folio_put core/folio.c:120" */
 static size_t print_access(void *report, unsigned i, char *buf, size_t n)

@@ -13,6 +13,12 @@ void machine_put_shadow(void);
 /* machine_point, machine_seen - before and after an operation of the machine's. */
 void machine_point(const char *op, const void *obj, enum sim_class cls);
 void machine_seen(uint64_t value);
+/* machine_yield - as sim_yield(), and what follows it is an operation on obj. */
+void machine_yield(const char *op, const void *obj, enum sim_class cls);
+/* machine_waited - what the thread waited for, spinning, was a change of obj. */
+void machine_waited(const void *obj);
+/* sim_choose - which of n: the explorer says. 0, the usual, when nobody asks. */
+unsigned sim_choose(unsigned n);
 /* machine_copy - memcpy(3) that no sanitizer sees. */
 void machine_copy(void *to, const void *from, size_t n);
 

@@ -245,7 +245,7 @@ int rt_object_fill(struct rt_object *o, uint64_t index, const void *buf, uint64_
 
 	machine_point("fill", S->pte, SIM_W);
 	if (sim_fails("object_fill")) /* the pages before the one that failed are there */
-		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
+		n = sim_choose((unsigned)n);
 	for (uint64_t i = 0; i < n; i++) {
 		uint16_t *slot = slot_of(o, index + i);
 		if (!*slot) {

@@ -161,7 +161,7 @@ static void clear_entries(unsigned first, uint64_t n)
 }
 
 /* Entries as numbers, several in a step. */
-typedef uint32_t entries __attribute__((vector_size(32), may_alias));
+typedef uint32_t entries __attribute__((vector_size(16), may_alias));
 _Static_assert(sizeof(struct sim_pte) == sizeof(uint32_t), "an entry is a number");
 
 static bool in_entries(unsigned frame)
@@ -249,7 +249,7 @@ int rt_view_open(struct rt_mmu *mmu, struct rt_object *o, uint64_t index, uint64
 			return -EEXIST;
 		/* A real one replaces what was there, and may fail then. */
 		if (fails &&
-		    (is_free(*addr, len) || UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0))
+		    (is_free(*addr, len) || sim_choose(2) == 0))
 			return -ENOMEM;
 		cut(*addr, len);
 	}
@@ -358,7 +358,7 @@ int rt_view_move(struct rt_mmu *mmu, uint64_t old, uint64_t len, uint64_t to, un
 	}
 	if (fails) {
 		/* A real one has made room before it fails, or not. */
-		if (UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 1)
+		if (sim_choose(2) == 1)
 			cut(to, len);
 		return -ENOMEM;
 	}
@@ -394,7 +394,7 @@ int64_t rt_mmu_map(struct rt_mmu *mmu, uint64_t addr, uint64_t n, bool wp)
 	machine_point("map", MEMORY, SIM_W);
 	struct sim_view *v = mmu_view_of(addr, n);
 	if (sim_hiccups("mmu_map")) {
-		n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
+		n = sim_choose((unsigned)n);
 		if (n == 0) {
 			machine_seen(0);
 			return -EAGAIN;
@@ -564,7 +564,7 @@ SIM_RAW enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write, ui
 	struct sim_pte *pte = &S->pte[vpage];
 	bool good = pte->flags & SIM_PTE_PRESENT && !(write && pte->flags & SIM_PTE_WP);
 	bool stale = e && (!good || e->frame != pte->frame) && !(write && !e->writable);
-	if (stale && !S->quiet && E.choose && UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 0) {
+	if (stale && !S->quiet && E.choose && sim_choose(2) == 0) {
 		frame = e->frame; /* not flushed yet: it may still be used */
 	} else if (good) {
 		frame = pte->frame;

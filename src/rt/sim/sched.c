@@ -108,7 +108,7 @@ static size_t low_bytes(void)
 
 /* Not memcpy(3) under a sanitizer, which would take it for accesses of the thread that does
  * it. */
-SIM_RAW void machine_copy(void *to, const void *from, size_t n)
+SIM_RAW NOINLINE void machine_copy(void *to, const void *from, size_t n)
 {
 #if !defined(SIM_ASAN) && !defined(SIM_TSAN)
 	memcpy(to, from, n);
@@ -587,7 +587,8 @@ void sim_forget(void)
  * those of the object that it depends on: of the last write, and, if it writes, of the
  * reads since. Two runs in which every thread's hash is the same differ in the order of
  * independent operations alone (the happens-before relation of CHESS, Musuvathi and
- * Qadeer, PLDI 2008; Mazurkiewicz traces).
+ * Qadeer, PLDI 2008; Mazurkiewicz traces). What was chosen is part of it: a thread that
+ * is answered otherwise goes on otherwise.
  */
 struct cause {
 	uint64_t write, reads;
@@ -598,24 +599,32 @@ static struct cause causes[(SIM_END - SIM_BASE) / 4];
 static SIM_RAW void note_cause(const void *obj, enum sim_class cls)
 {
 	struct sim_thread *t = &S->t[S->cur];
+	size_t at = in_region(obj) ? ((uintptr_t)obj - SIM_BASE) / 4 : 0;
 
-	if (cls == SIM_NONE || !in_region(obj))
+	if (cls == SIM_NONE)
 		return;
-	struct cause *c = &causes[((uintptr_t)obj - SIM_BASE) / 4];
+	struct cause *c = &causes[at];
 	if (c->run != E.run)
 		*c = (struct cause){ .run = E.run };
 	if (cls == SIM_R) {
-		t->cause = mix(t->cause, c->write);
+		t->cause = mix(t->cause + at, c->write);
 		c->reads += mix(t->cause, 1);
 	} else if (cls == SIM_C) {
 		/* Counts commute: those who read see that there were some. */
-		t->cause = mix(t->cause, 2);
+		t->cause = mix(t->cause + at, 2);
 		c->write += mix(t->cause, 3);
 	} else {
-		t->cause = mix(mix(t->cause, c->write), c->reads);
+		t->cause = mix(t->cause + at, c->write ^ c->reads * 0xbf58476d1ce4e5b9ull);
 		c->write = t->cause;
 		c->reads = 0;
 	}
+}
+
+static void note_choice(uint64_t got)
+{
+	struct sim_thread *t = &S->t[S->cur];
+
+	t->cause = mix(t->cause, ~got);
 }
 
 SIM_RAW uint64_t sim_cause_hash(void)
@@ -718,7 +727,7 @@ void machine_seen(uint64_t value)
 	after(value);
 }
 
-void sim_yield(const char *op)
+SIM_RAW void machine_yield(const char *op, const void *obj, enum sim_class cls)
 {
 	if (S->cur < 0)
 		return;
@@ -726,14 +735,29 @@ void sim_yield(const char *op)
 	if (S->quiet && t->state == SIM_READY)
 		return;
 	t->op = op;
-	t->obj = NULL;
-	t->cls = SIM_NONE;
+	t->obj = obj;
+	t->cls = (uint8_t)cls;
 	t->ops++;
 	S->moves++;
 	t->yields = true;
+	if (!S->quiet)
+		shared(obj, cls);
 	reschedule(true);
 	t->yields = false;
+	if (E.causes)
+		note_cause(obj, cls);
 	after(0);
+}
+
+void sim_yield(const char *op)
+{
+	machine_yield(op, NULL, SIM_NONE);
+}
+
+void machine_waited(const void *obj)
+{
+	if (S->cur >= 0 && E.causes)
+		note_cause(obj, SIM_R);
 }
 
 /* Not enabled until something of its own says so. */
@@ -1214,10 +1238,10 @@ SIM_RAW int rt_wait(rt_u32 *word, uint32_t expected, uint64_t timeout_ns)
 	if (t->rcu_depth > 0)
 		sim_fail("RCU", "%s sleeps inside a read-side section", t->name);
 	bool heard = !S->quiet && shared(t, SIM_R); /* of sim_kill() */
-	if (!before("wait", word, SIM_WAIT) && heard) {
-		S->steps++;
-		reschedule(false);
-	}
+	if (!before("wait", word, SIM_WAIT) && heard)
+		point(word, SIM_WAIT);
+	if (E.causes && heard)
+		note_cause(t, SIM_R);
 	t = &S->t[S->cur];
 	if (word->v != expected) {
 		after(1);
@@ -1259,8 +1283,8 @@ static SIM_RAW struct sim_thread *sleeper_on(const rt_u32 *word, unsigned n)
 	for (uint32_t i = 0; i < S->threads; i++)
 		if (S->t[i].state == SIM_ASLEEP && S->t[i].word == word)
 			found[count++] = i;
-	if (count > n && E.choose && !S->quiet)
-		which = UNSEEN(E.choose(E.explorer, SIM_VALUE, count));
+	if (count > n)
+		which = sim_choose(count);
 	return count ? &S->t[found[which]] : NULL;
 }
 
@@ -1283,6 +1307,8 @@ void sim_kill(int id)
 	struct sim_thread *t = &S->t[id];
 
 	before("kill", t, SIM_W);
+	if (E.causes && t->word) /* who wakes it then comes before, or after */
+		note_cause(t->word, SIM_WAKE);
 	t->killed = t->signalled = true;
 	if (t->state == SIM_ASLEEP) {
 		t->state = SIM_READY;
@@ -1383,6 +1409,16 @@ void rt_sim_site(struct sim_site *s)
 		E.site[S->cur] = s;
 }
 
+unsigned sim_choose(unsigned n)
+{
+	if (n < 2 || !E.choose || S->quiet)
+		return 0;
+	unsigned got = UNSEEN(E.choose(E.explorer, SIM_VALUE, n));
+	if (got)
+		note_choice(got);
+	return got;
+}
+
 static SIM_RAW bool fails(const char *what, enum sim_choice kind)
 {
 	if (S->quiet || S->cur < 0)
@@ -1395,8 +1431,9 @@ static SIM_RAW bool fails(const char *what, enum sim_choice kind)
 	S->t[S->cur].ops++; /* a key of its own, for a replay */
 	if (!E.choose || UNSEEN(E.choose(E.explorer, kind, 2)) == 0)
 		return false;
-	S->t[S->cur].cause = mix(S->t[S->cur].cause, S->t[S->cur].ops);
 	S->failures++;
+	/* Which error it is depends on how many there were (disk.c). */
+	note_choice((uint64_t)S->t[S->cur].ops << 8 | S->failures);
 	E.fault = what;
 	if (site && E.on_failure)
 		E.on_failure(site);

@@ -170,7 +170,7 @@ struct sim {
 	/* From here on: put back only if an operation of the machine's went before. */
 	struct sim_object object[SIM_OBJECTS];
 	struct sim_view view[SIM_VIEWS];
-	struct sim_pte pte[SIM_VPAGES] __attribute__((aligned(32)));
+	struct sim_pte pte[SIM_VPAGES] __attribute__((aligned(16)));
 	uint16_t frame_free[SIM_FRAMES];
 	uint32_t frames_free;
 	struct sim_pool pool[SIM_POOLS];
@@ -221,7 +221,7 @@ struct sim_engine {
 	bool all_points;  /* every operation is a point (replay) */
 	bool causes;      /* keep S->t[].cause, for sim_cause_hash() */
 	bool grew;        /* a word turned out to be shared */
-	bool sparing; /* finish() need not take the world down each time */
+	bool sparing;     /* finish() need not take the world down this time */
 	bool trace;       /* keep the hash, call on_op() */
 	uint64_t hash;
 	void (*on_op)(const char *op, const void *obj, uint64_t value);
