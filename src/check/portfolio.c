@@ -30,6 +30,7 @@ enum { WALK, PCT_2, PCT_3, PCT_4, RANDOMS };
 struct turn {
 	struct work work[JOBS];
 	unsigned works, next;
+	int only;        /* setting of knobs; -1: all */
 	bool random;     /* has random runs at all */
 	bool random_now; /* ... and they are next */
 	uint64_t batches;
@@ -80,7 +81,7 @@ void portfolio_stop(struct portfolio *p)
 
 static void add(struct turn *t, enum strategy s, unsigned K, unsigned F, unsigned knob)
 {
-	if (t->works < JOBS)
+	if (t->works < JOBS && (t->only < 0 || knob == (unsigned)t->only))
 		t->work[t->works++] = (struct work){ .strategy = s, .K = K, .F = F, .knob = knob };
 }
 
@@ -104,6 +105,7 @@ static void plan(const struct portfolio *p, const struct program *program, struc
 	unsigned all = knobs_count(program), few = all < KNOBS_FEW ? all : KNOBS_FEW;
 	enum strategy s = p->strategy;
 
+	t->only = !p->one_policy ? -1 : p->policy < few ? (int)p->policy : 0;
 	for (unsigned k = 0; k < all && (!p->one_strategy || s == STRATEGY_SWEEP); k++)
 		add(t, STRATEGY_SWEEP, 0, 0, k);
 	/* One policy after the other, each scenario from another one on: all of them are
@@ -258,10 +260,12 @@ static double share_left(const struct portfolio *p)
 	return now < p->end_ns ? (double)(p->end_ns - now) / 1e9 / (active ? active : 1) : 0;
 }
 
-static double first_slice(const struct work *w, double share)
+static double first_slice(const struct work *w, const struct turn *t, double share)
 {
 	double s = share / 8;
 
+	if (t->works == 1 && !t->random)
+		return share; /* there is nothing else */
 	if (w->strategy == STRATEGY_SWEEP)
 		return share > 1 ? share : 1; /* it is short, and matters most */
 	s = s < SLICE_MOST ? s : SLICE_MOST;
@@ -297,7 +301,7 @@ static void do_work(struct portfolio *p, const struct program *program, struct t
 	struct work *w = &t->work[t->next];
 	struct portfolio_job job = job_of(program, w);
 	if (w->slice == 0)
-		w->slice = first_slice(w, share_left(p));
+		w->slice = first_slice(w, t, share_left(p));
 	uint64_t until = now_ns() + (uint64_t)(w->slice * 1e9);
 	struct limits l = { .runs = runs_left(p, t),
 			    .until_ns = until < p->end_ns ? until : p->end_ns,
@@ -344,7 +348,7 @@ static void do_random(struct portfolio *p, const struct program *program, struct
 	}
 	/* The settings in turn, the usual ones twice as often. */
 	unsigned all = knobs_count(program), few = all < KNOBS_FEW ? all : KNOBS_FEW;
-	unsigned knob = (unsigned)(round % (all + few));
+	unsigned knob = t->only >= 0 ? (unsigned)t->only : (unsigned)(round % (all + few));
 	struct portfolio_job job = t->done[which];
 	job.knobs = knobs_nth(program, knob < all ? knob : knob - all);
 	struct limits l = { .runs = left && left < BATCH ? left : BATCH,

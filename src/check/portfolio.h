@@ -55,9 +55,10 @@ struct portfolio {
 	double seconds;
 	uint64_t runs; /* of each scenario, at most; 0: no limit */
 	uint64_t seed;
-	bool one_strategy, one_bound;
+	bool one_strategy, one_bound, one_policy;
 	enum strategy strategy;
 	unsigned K, F;
+	unsigned policy; /* one_policy: this one, and what else a machine does as usual */
 	bool keep_going; /* with the other scenarios, once something was found */
 	void *arg;
 	/* Now and then, between two slices: what comes next. */

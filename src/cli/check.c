@@ -36,6 +36,7 @@ enum {
 	SEED,
 	BOUND,
 	STRATEGY,
+	POLICY,
 	RUNS,
 	REPLAY,
 	SHRINK,
@@ -49,7 +50,7 @@ static const struct option options[] = {
 	{ "seconds", SECONDS, true }, { "scenario", SCENARIO, true },      { "seed", SEED, true },
 	{ "bound", BOUND, true },     { "strategy", STRATEGY, true },      { "runs", RUNS, true },
 	{ "replay", REPLAY, true },   { "shrink", SHRINK, true },          { "list", LIST, false },
-	{ "out", OUT, true },         { "keep-going", KEEP_GOING, false }, { "json", JSON, false },
+	{ "policy", POLICY, true },   { "out", OUT, true },         { "keep-going", KEEP_GOING, false }, { "json", JSON, false },
 	{ NULL, 0, false },
 };
 
@@ -635,6 +636,14 @@ static bool parse_strategy(const char *text, enum strategy *out)
 	return false;
 }
 
+static bool parse_policy(const char *text, unsigned *out)
+{
+	if (*text != 'P' || text[1] < '0' || text[1] > '4' || text[2])
+		return false;
+	*out = (unsigned)(text[1] - '0');
+	return true;
+}
+
 static int unknown_scenario(const char *name)
 {
 	const char *names[SCENARIOS_MAX], *near;
@@ -700,6 +709,11 @@ static int take(struct check *c, int id, const char *value)
 		return complain(&check_command,
 				"--bound: '%s' is not K,F: preemptions and failures, as 2,1",
 				value);
+	case POLICY:
+		c->p.one_policy = parse_policy(value, &c->p.policy);
+		if (c->p.one_policy)
+			return 0;
+		return complain(&check_command, "--policy: '%s' is not P0 to P4", value);
 	case STRATEGY:
 		c->p.one_strategy = parse_strategy(value, &c->p.strategy);
 		if (c->p.one_strategy)
@@ -801,6 +815,7 @@ static const char help[] =
 	"                     of a scenario of your own: FILE.scn\n"
 	"  --strategy NAME    only this one: sweep, bounded, sleep, states, walk, pct\n"
 	"  --bound K,F        every schedule of at most K preemptions and F failures\n"
+	"  --policy P0..P4    with this retry policy alone\n"
 	"  --runs N           at most N schedules of each scenario\n"
 	"  --seed N           other random schedules (default 1)\n"
 	"  --keep-going       with the other scenarios, once something is found\n"
