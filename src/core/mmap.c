@@ -20,9 +20,6 @@
 #define RESIDENT_CHUNK   256
 #define INDEX_OF_ADDRESS UINT64_MAX
 
-#define for_each_vma_in(mm, v, from, to)                                                           \
-	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
-
 bool mm_covered(struct mm *mm, uint64_t addr, uint64_t len)
 {
 	uint64_t end = addr + len;
@@ -551,6 +548,7 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	vma_write_lock(mm, v);
 	if (committed)
 		err = commit(mm, new_len >> RT_PAGE_SHIFT, true);
+	committed = committed && !err;
 	if (!err && !private)
 		err = part_view(mm, old, old + old_len);
 	if (!err)

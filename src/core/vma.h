@@ -115,4 +115,8 @@ void vma_merge_around(struct mm *mm, uint64_t start, uint64_t end);
  * for writing. */
 void vma_reap(struct mm *mm);
 
+/* The VMAs that [from, to) touches. Needs: mmap_lock. */
+#define for_each_vma_in(mm, v, from, to)                                                           \
+	for (struct vma *v = vma_find(mm, from); v && v->start < (to); v = vma_find(mm, v->end))
+
 #endif
