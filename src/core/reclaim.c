@@ -7,6 +7,7 @@
 #include "core/anon.h"
 #include "core/filemap.h"
 #include "core/pgtable.h"
+#include "core/swap.h"
 #include "core/writeback.h"
 
 #define RECLAIM_WAITS 50 /* of up to 100 ms each, without any progress at all */
@@ -532,7 +533,11 @@ static uint64_t shrink_anon(struct mm *mm, struct folio *f, unsigned most)
 
 	if (v == EVICT) {
 		s->anon[s->anons++] = f;
-		unsigned n = anon_gather_idle(mm, f, s->anon + s->anons, most - s->anons);
+		/* What finds no slot comes back to the list, behind what was not looked at yet;
+		 * its neighbours, too, would keep us from getting there. */
+		unsigned n = !swap_has_room(mm)
+				     ? 0
+				     : anon_gather_idle(mm, f, s->anon + s->anons, most - s->anons);
 		s->anons += n;
 		return 1 + n; /* they keep lock and reference */
 	}

@@ -104,6 +104,14 @@ uint32_t swap_alloc(struct mm *mm, uint32_t *n)
 	return (uint32_t)at;
 }
 
+bool swap_has_room(struct mm *mm)
+{
+	rt_lock(&mm->swap.lock);
+	bool has = mm->swap.used < mm->swap.slots;
+	rt_unlock(&mm->swap.lock);
+	return has;
+}
+
 void swap_free(struct mm *mm, uint32_t slot, bool bad)
 {
 	struct swap *s = &mm->swap;

@@ -54,6 +54,8 @@ void swap_drain(struct mm *mm);
 /* swap_alloc - the first of a run of at most *n slots; *n is how many. They are for folios.
  * SLOT_NONE: the store is full. */
 uint32_t swap_alloc(struct mm *mm, uint32_t *n);
+/* swap_has_room - is any slot free? It may be old. */
+bool swap_has_room(struct mm *mm);
 /* swap_free - the folio's claim ends; bad: and its write has failed. */
 void swap_free(struct mm *mm, uint32_t slot, bool bad);
 /* swap_set_entry - an entry takes over the folio's claim. */
