@@ -83,7 +83,7 @@ struct quire_options {
 	const char *opts;   /* NULL or "key=value,key=value", as QUIRE_OPTS:
 			     *   retry=P0|P1|P2|P3|P4, readahead=SIZE|0,
 			     *   direct=0|1, dirty=PERCENT, swap=PATH,
-			     *   swap_size=SIZE, rmap=A|B.
+			     *   swap_size=SIZE, rmap=A|B, move=0|1.
 			     * A key wins over the member of the same name. */
 	const char *swap;   /* NULL, or where anonymous memory goes that has no room: a
 			     * directory, or a file that does not exist. The file

@@ -11,6 +11,7 @@
 #include "core/config.h"
 #include "core/reclaim.h"
 #include "core/writeback.h"
+#include "rt/native/anon.h"
 #include "rt/native/sigbus.h"
 #include "rt/native/sys.h"
 
@@ -20,7 +21,8 @@ enum rt_fault_verdict api_fault(uintptr_t addr, bool write);
 
 struct settings {
 	struct mm_options mm;
-	bool direct;
+	unsigned direct;
+	unsigned move;  /* UFFDIO_MOVE may be used */
 	char swap[256]; /* path, or "" */
 };
 
@@ -54,6 +56,18 @@ static int set_swap(struct settings *s, const char *path)
 	return 0;
 }
 
+static int set_number(const char *key, const char *value, unsigned least, unsigned most,
+		      unsigned *out)
+{
+	char *end;
+	unsigned long v = strtoul(value, &end, 10);
+
+	if (*value < '0' || *value > '9' || *end != '\0' || v < least || v > most)
+		return fail(EINVAL, "%s=%s: a number from %u to %u", key, value, least, most);
+	*out = (unsigned)v;
+	return 0;
+}
+
 static int set_key(struct settings *s, const char *key, const char *value)
 {
 	uint64_t n;
@@ -83,22 +97,15 @@ static int set_key(struct settings *s, const char *key, const char *value)
 		s->mm.rmap = *value == 'A' ? RMAP_A_UNLOCKED : RMAP_B_LOCKED;
 		return 0;
 	}
-	if (strcmp(key, "direct") == 0 || strcmp(key, "dirty") == 0) {
-		char *end;
-		unsigned long v = strtoul(value, &end, 10);
-		unsigned long most = key[2] == 'r' && key[3] == 'e' ? 1 : 100;
-		if (*value == '\0' || *end != '\0' || v > most || (most == 100 && v < 1))
-			return fail(EINVAL, "%s=%s: a number from %d to %lu", key, value,
-				    most == 100, most);
-		if (most == 1)
-			s->direct = v;
-		else
-			s->mm.dirty_percent = (unsigned)v;
-		return 0;
-	}
+	if (strcmp(key, "direct") == 0)
+		return set_number(key, value, 0, 1, &s->direct);
+	if (strcmp(key, "move") == 0)
+		return set_number(key, value, 0, 1, &s->move);
+	if (strcmp(key, "dirty") == 0)
+		return set_number(key, value, 1, 100, &s->mm.dirty_percent);
 	return fail(EINVAL,
 		    "'%s' is not an option; they are retry, readahead, direct, dirty, "
-		    "swap, swap_size, rmap",
+		    "swap, swap_size, rmap, move",
 		    key);
 }
 
@@ -165,7 +172,8 @@ static int read_options(const struct quire_options *given, struct settings *s)
 			.swap_bytes = 4 * budget,
 			.ahead_max =
 				budget / RT_PAGE / 16 < ahead ? budget / RT_PAGE / 16 : ahead },
-		.direct = true,
+		.direct = 1,
+		.move = 1,
 	};
 	if (o.retry != QUIRE_RETRY_DEFAULT)
 		s->mm.retry = (enum retry_policy)(o.retry - 1);
@@ -346,6 +354,8 @@ struct quire *quire_open(const struct quire_options *options)
 	close_swap(&s); /* the mm has opened it again */
 	if (err)
 		return open_failed(q, err);
+	if (!s.move)
+		rt_mmu_without_move(&q->mm.mmu);
 	err = fork_handlers_install();
 	if (!err)
 		err = rt_signal_open(api_fault);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* anon.h (native) - what mmu.c and anon.c share, and a switch for tests. */
+/* anon.h (native) - what mmu.c and anon.c share, and a switch. */
 #ifndef RT_NATIVE_ANON_H
 #define RT_NATIVE_ANON_H
 
@@ -13,7 +13,8 @@ int rt_native_anon_register(struct rt_mmu *mmu, uint64_t addr, uint64_t len);
  * (anon.c says why). */
 #define RUN_MOVED 34
 
-/* rt_mmu_without_move - be as on a kernel without UFFDIO_MOVE from now on. For tests. */
+/* rt_mmu_without_move - be as on a kernel without UFFDIO_MOVE from now on: the option
+ * move=0. Needs: no view is open. */
 void rt_mmu_without_move(struct rt_mmu *mmu);
 
 #endif
