@@ -234,11 +234,12 @@ struct quire *h_open(uint64_t memory, const char *opts)
 {
 	char all[256];
 	struct quire_options o = { .size = sizeof(o), .memory = memory };
-	const char *retry = h_retry();
+	const char *retry = h_retry(), *more = getenv("QUIRE_TEST_OPTS");
 	struct quire *q;
 
-	snprintf(all, sizeof(all), "%s%s%s%s", retry ? "retry=" : "", retry ? retry : "",
-		 retry && opts ? "," : "", opts ? opts : "");
+	snprintf(all, sizeof(all), "%s%s%s%s%s%s", retry ? "retry=" : "", retry ? retry : "",
+		 retry && (opts || more) ? "," : "", more ? more : "", more && opts ? "," : "",
+		 opts ? opts : "");
 	o.opts = all[0] ? all : NULL;
 	q = quire_open(&o);
 	if (!q) {

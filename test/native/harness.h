@@ -16,6 +16,7 @@
  *
  * argv: parts of names; without any, all tests. Environment: QUIRE_TEST_DIR
  * (where the directories are made), QUIRE_TEST_RETRY (P0..P4, for h_open),
+ * QUIRE_TEST_OPTS (more options for h_open, "rmap=B,move=0"),
  * QUIRE_TEST_FORK=0 (no process per test, for a debugger; name one test),
  * QUIRE_TEST_SECONDS (how long a test may take; 120).
  *
@@ -87,7 +88,7 @@ void h_ok(long result, const char *call, const char *file, int line);
 /* The default of most tests: small enough that a few MiB do not fit. */
 #define H_BUDGET (16 * MIB)
 
-/* Open with a budget, the policy of QUIRE_TEST_RETRY, and more opts or NULL. */
+/* Open with a budget, what QUIRE_TEST_RETRY and QUIRE_TEST_OPTS say, and more opts or NULL. */
 struct quire *h_open(uint64_t memory, const char *opts);
 /* Map all of [off, off+len) of fd, or fail the test. */
 void *h_map(struct quire *q, size_t len, int prot, int flags, int fd, off_t off);
