@@ -385,8 +385,6 @@ static void wrong_arguments(void **state)
 			 EINVAL);
 	assert_map_errno(quire_mmap(q, (void *)4097, MIB, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0),
 			 EINVAL);
-	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, fd, 0),
-			 EINVAL);
 	assert_map_errno(quire_mmap(q, NULL, MIB, PROT_READ, MAP_SHARED | MAP_HUGETLB, fd, 0),
 			 EINVAL);
 	assert_true(strlen(quire_error()) > 0);
