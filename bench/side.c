@@ -13,7 +13,7 @@ void die(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("files: ", stderr);
+	fprintf(stderr, "%s: ", program_invocation_short_name);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);
@@ -32,8 +32,11 @@ void side_open(struct side *s)
 {
 	if (!s->is_quire)
 		return;
-	s->q = quire_open(&(struct quire_options){
-		.size = sizeof(struct quire_options), .memory = s->memory, .opts = s->opts });
+	s->q = quire_open(&(struct quire_options){ .size = sizeof(struct quire_options),
+						   .memory = s->memory,
+						   .opts = s->opts,
+						   .swap = s->swap,
+						   .swap_size = s->swap_size });
 	if (!s->q)
 		side_failed(s, "quire_open");
 }

@@ -19,6 +19,8 @@ struct side {
 	bool is_quire;
 	uint64_t memory;  /* quire's budget, bytes; the kernel's is its cgroup */
 	const char *opts; /* quire's "key=value,..." or NULL */
+	const char *swap; /* quire's, or NULL; the kernel's is on or off */
+	uint64_t swap_size;
 	struct quire *q;
 	char *map;
 	size_t len;
