@@ -26,7 +26,6 @@ import machine
 from machine import MIB, mib
 
 PAGE = 4096
-WORKER_TIMEOUT = 240
 
 
 class Failed(Exception):
@@ -180,6 +179,7 @@ def tell(text, stream=sys.stderr):
 
 class Bench:
     name = None               # of the worker and of what is written
+    timeout = 240             # seconds of one run
     settings = ()             # what around() adds to a run and its detail
 
     def __init__(self, args):
@@ -261,10 +261,10 @@ class Bench:
             with subprocess.Popen(self.command(case, side, run + 1, group),
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
                 try:
-                    out, err = p.communicate(timeout=WORKER_TIMEOUT)
+                    out, err = p.communicate(timeout=self.timeout)
                 except subprocess.TimeoutExpired:
                     p.kill()
-                    raise Failed(f"{side.label}: no end after {WORKER_TIMEOUT} s") from None
+                    raise Failed(f"{side.label}: no end after {self.timeout} s") from None
                 except BaseException:
                     p.kill()
                     raise
@@ -479,8 +479,9 @@ def options(description, what, quick, full):
                    help=f"of each side, the median counts (default: {full['runs']})")
     p.add_argument("--seconds", type=float,
                    help=f"measured per timed run (default: {full['seconds']})")
-    p.add_argument("--warm-seconds", type=float, default=8,
-                   help="at most, to fill the cache before a timed run (default: 8)")
+    p.add_argument("--warm-seconds", type=float,
+                   help="at most, to fill the cache before a timed run "
+                   f"(default: {full['warm_seconds']})")
     p.add_argument("--patience", type=float,
                    help="seconds to wait for a quiet machine before each case (default: 30)")
     p.add_argument("--only", action="append", metavar="CASE",

@@ -24,4 +24,10 @@ void datafile_scan(int fd, uint64_t size, size_t block, unsigned int depth,
 		   void (*each)(void *arg, uint64_t page, const uint64_t *data, size_t pages),
 		   void *arg);
 
+/* The same with writes of what pattern.h says, all over again. */
+void datafile_write(int fd, uint64_t size, size_t block, unsigned int depth);
+
+/* An each() for datafile_scan(): adds the wrong pages to *(uint64_t *)arg. */
+void datafile_compare(void *arg, uint64_t page, const uint64_t *data, size_t pages);
+
 #endif

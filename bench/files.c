@@ -64,20 +64,11 @@ static void run_sequential(void)
 	window_end();
 }
 
-static void direct_block(void *arg, uint64_t page, const uint64_t *data, size_t pages)
-{
-	for (size_t i = 0; i < pages; i++, page++, data += PAGE_WORDS) {
-		unsigned int slot = content_slot(page);
-
-		result.wrong += data[slot] != content_word(page, slot);
-	}
-}
-
 static void run_direct(void)
 {
 	result.base = meter_memory();
 	window_begin();
-	datafile_scan(work.fd, work.size, 1 << 20, 4, direct_block, NULL);
+	datafile_scan(work.fd, work.size, 1 << 20, 4, datafile_compare, &result.wrong);
 	window_end();
 	result.accesses = work.size / PAGE;
 }

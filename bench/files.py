@@ -172,8 +172,10 @@ class Files(compare.Bench):
 def options(argv):
     p, parse = compare.options(
         "quire and the kernel's mmap side by side", "the data file",
-        {"size": 256 * MIB, "memory": 32 * MIB, "runs": 1, "seconds": 0.5, "patience": 0},
-        {"size": 2048 * MIB, "memory": 256 * MIB, "runs": 3, "seconds": 4, "patience": 30})
+        {"size": 256 * MIB, "memory": 32 * MIB, "runs": 1, "seconds": 0.5, "patience": 0,
+         "warm_seconds": 8},
+        {"size": 2048 * MIB, "memory": 256 * MIB, "runs": 3, "seconds": 4, "patience": 30,
+         "warm_seconds": 8})
     p.add_argument("--keep", action="store_true", help="keep the data file for the next time")
     return parse(argv)
 

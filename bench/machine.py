@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """machine.py - what a measurement needs of the machine, and puts back.
 
-Memory cgroups (v1 or v2), the page cache of one file, the disk's readahead, and
-whether anything else is running. Everything degrades: where something is not
+Memory cgroups (v1 or v2), the page cache of one file, the disk's readahead, a swap
+file, and whether anything else is running. Everything degrades: where something is not
 allowed the caller is told, in a sentence, and says so next to its numbers.
 Nothing here outlives the process: close() and the context managers undo it.
 """
+import atexit
 import contextlib
 import ctypes
+import fcntl
 import mmap
 import os
 import re
@@ -50,6 +52,35 @@ def interrupts():
         raise KeyboardInterrupt
     for s in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, stop)
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """What ends the program waits: for what must be done whole, or be undone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK,
+                                    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def setting(path, value):
+    """A number in /proc or /sys, put back at the end; None leaves it. Yields what is
+    in force: not value when that is not permitted."""
+    before = int(read(path, "0") or 0)
+    changed = False
+    try:
+        if value not in (None, before):
+            with contextlib.suppress(OSError), uninterrupted():
+                write(path, value)
+                changed = True
+        yield int(read(path, "0") or 0)
+    finally:
+        if changed:
+            with uninterrupted():
+                write(path, before)
 
 
 # --- memory cgroups ---------------------------------------------------------
@@ -224,28 +255,95 @@ class Disk:
     def readahead_kb(self):
         return int(read(self.knob, "0") or 0)
 
-    @contextlib.contextmanager
     def readahead(self, kb):
-        """Set the readahead that files opened meanwhile get. Yields what is in
-        force: not kb when that is not permitted."""
-        before = self.readahead_kb()
-        changed = False
-        try:
-            if kb is not None and kb != before:
-                try:
-                    write(self.knob, kb)
-                    changed = True
-                except OSError:
-                    pass
-            yield self.readahead_kb()
-        finally:
-            if changed:
-                write(self.knob, before)
+        """Set the readahead that files opened meanwhile get."""
+        return setting(self.knob, kb)
 
     def counters(self):
         """(bytes read, bytes written, ms busy) since boot."""
         f = [int(x) for x in read(f"/sys/dev/block/{self.dev}/stat", "0 " * 11).split()]
         return f[2] * 512, f[6] * 512, f[9]
+
+
+# --- the kernel's swap ------------------------------------------------------
+
+PAGE_CLUSTER = "/proc/sys/vm/page-cluster"
+SWAP_FLAG_PREFER = 0x8000
+SWAP_PRIORITY = 0x7fff        # before what the machine has already
+
+
+class Swap:
+    """A swap file of the kernel's: made at once, in use within on(), gone at the
+    end of the program however it ends but by SIGKILL; what that left behind is taken
+    over by the next. why is a sentence if there is none."""
+
+    def __init__(self, path, n):
+        self.path, self.fd, self.why = os.path.realpath(path), -1, ""
+        atexit.register(self.close)
+        if os.geteuid():
+            self.why = "only root may turn on swap"
+            return
+        try:
+            with uninterrupted():
+                self._make(n)
+        except (OSError, subprocess.SubprocessError) as e:
+            self.why = f"no swap file can be made here: {e}"
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self, n):
+        fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        self.fd = fd
+        self.off()
+        os.unlink(self.path)
+        # The name is ours now; what is locked from here on is the file that has it.
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        os.close(self.fd)
+        self.fd = fd
+        os.posix_fallocate(fd, 0, n)
+        subprocess.run(["mkswap", self.path], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        with self.on():
+            pass
+
+    def is_on(self):
+        return any(line.split()[0] == self.path for line in read("/proc/swaps").splitlines()[1:])
+
+    def off(self):
+        for _ in range(3):
+            if not self.is_on() or not libc.swapoff(self.path.encode()):
+                return
+            time.sleep(0.1)
+        raise OSError(ctypes.get_errno(), "swapoff " + self.path)
+
+    @contextlib.contextmanager
+    def on(self):
+        try:
+            with uninterrupted():
+                if libc.swapon(self.path.encode(), SWAP_FLAG_PREFER | SWAP_PRIORITY):
+                    raise OSError(ctypes.get_errno(), "swapon " + self.path)
+            yield
+        finally:
+            with uninterrupted():
+                self.off()
+
+    def close(self):
+        """Once more does no harm."""
+        with uninterrupted():
+            if self.fd >= 0:
+                self.off()
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
+                os.close(self.fd)
+                self.fd = -1
 
 
 # --- is the machine quiet? --------------------------------------------------

@@ -44,12 +44,17 @@ void side_open(struct side *s)
 void side_map(struct side *s, int fd, size_t len, bool writable, int advice)
 {
 	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 
-	s->map = s->is_quire ? quire_mmap(s->q, NULL, len, prot, MAP_SHARED, fd, 0)
-			     : mmap(NULL, len, prot, MAP_SHARED, fd, 0);
+	if (fd < 0 && !s->is_quire)
+		flags |= MAP_NORESERVE;
+	s->map = s->is_quire ? quire_mmap(s->q, NULL, len, prot, flags, fd, 0)
+			     : mmap(NULL, len, prot, flags, fd, 0);
 	if (s->map == MAP_FAILED)
 		side_failed(s, "mmap");
 	s->len = len;
+	if (fd < 0 && !s->is_quire && madvise(s->map, len, MADV_NOHUGEPAGE) && errno != EINVAL)
+		side_failed(s, "MADV_NOHUGEPAGE");
 	if (advice)
 		side_advise(s, 0, len, advice);
 }
@@ -72,12 +77,19 @@ void side_sync(struct side *s)
 		side_failed(s, "msync");
 }
 
-void side_close(struct side *s)
+void side_unmap(struct side *s)
 {
 	int ret = s->is_quire ? quire_munmap(s->q, s->map, s->len) : munmap(s->map, s->len);
 
 	if (ret)
 		side_failed(s, "munmap");
+	s->map = NULL;
+}
+
+void side_close(struct side *s)
+{
+	if (s->map)
+		side_unmap(s);
 	if (s->is_quire && quire_close(s->q))
 		side_failed(s, "quire_close");
 }

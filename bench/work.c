@@ -16,7 +16,9 @@
 
 enum phase { WARM, MEASURE, STOP };
 
-struct work work = { .threads = 1, .seconds = 4, .warm_seconds = 8, .hint = "none", .fd = -1 };
+struct work work = {
+	.threads = 1, .seconds = 4, .warm_seconds = 8, .hint = "none", .step = 1, .fd = -1
+};
 struct result result;
 
 static int phase;
@@ -323,7 +325,7 @@ void work_options(int argc, char **argv)
 		{ "warm-seconds", 1, 0, 'W' },
 		{ "charge", 1, 0, 'g' },
 		{ "disk", 1, 0, 'd' },
-		{ "swap", 1, 0, 'p' },
+		{ "step", 1, 0, 'p' },
 		{ "swap-size", 1, 0, 'P' },
 		{ 0, 0, 0, 0 },
 	};
@@ -376,7 +378,7 @@ void work_options(int argc, char **argv)
 			work.disk = optarg;
 			break;
 		case 'p':
-			work.side.swap = optarg;
+			work.step = work_number(optarg);
 			break;
 		case 'P':
 			work.side.swap_size = work_number(optarg);

@@ -32,6 +32,7 @@ extern struct work {
 	bool direct; /* --side direct: no mapping at all */
 	int fd, advice;
 	uint64_t size; /* bytes that are touched */
+	uint64_t step; /* pages that one call takes */
 	uint64_t seed;
 	unsigned int threads;
 	unsigned int write_percent;
