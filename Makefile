@@ -54,8 +54,8 @@ soak: build ## quire check for HOURS=1, a new seed each hour
 	@for h in $$(seq 1 $(HOURS)); do seed=$$(date +%s); echo "hour $$h of $(HOURS), seed $$seed"; \
 		$(BUILD)/quire check --seconds 3600 --seed $$seed || exit 1; done
 
-bench: setup build ## side by side with the kernel's mmap; exit 1 when a bar is missed
-	@python3 bench/files.py --build $(BUILD)
+bench: setup build ## side by side with the kernel's mmap and swap; exit 1 when a bar is missed
+	@python3 bench/both.py --build $(BUILD)
 
 tidy: build ## layers, includes, exports and the handler's stack
 	@tools/tidy --build $(BUILD)

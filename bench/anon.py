@@ -22,8 +22,8 @@ import sys
 
 import compare
 import machine
-from compare import (PAGE, Bar, cheaper, faster_than_best, loop_ns, peak_memory, rate,
-                     touch_ns)
+from compare import (PAGE, Bar, called, cheaper, faster_than_best, loop_ns, peak_memory,
+                     rate, touch_ns)
 from machine import MIB, mib
 
 
@@ -76,18 +76,20 @@ def beats_swap(name, bar, value=rate, unit="accesses/s"):
     return faster_than_best(name, SWAPS, bar, BETTER, value, unit)
 
 
-def swap_p99(bar):
+def swap_p99(name, bar):
+    @called(name)
     def make(res):
         best = res.least([s.key for s in SWAPS], p99_us)
         q, p = res.median("quire", p99_us), res.median(best, p99_us)
-        return Bar("p99", "us", q, p, q / p, "<=", bar, f"{BETTER}, {res.label(best)}",
-                   ("quire", *(s.key for s in SWAPS)))
+        return Bar(name, "us", q, p, q / p, "<=", bar, f"{BETTER}, {res.label(best)}",
+                   ("quire", *(s.key for s in SWAPS if s.key != best), best))
     return make
 
 
 def sweep_disk(name, bar, reads, writes, passes):
     """Every page has to come in once a pass, and to go out after a pass of writes: what
     that takes the disk, one after the other, against what the passes took."""
+    @called(name)
     def make(res):
         t = res.median("quire", lambda r: sum(r["pass_ns"][i] for i in passes))
         ideal = (reads * res.median("disk", lambda r: r["pass_ns"][0]) +
@@ -101,6 +103,7 @@ def sweep_disk(name, bar, reads, writes, passes):
 
 def as_fast(name, bar, against, value=touch_ns, unit="ns/page"):
     """Speed, from times: the peer's time over quire's."""
+    @called(name)
     def make(res):
         q, p = res.median("quire", value), res.median(KERNEL.key, value)
         return Bar(name, unit, q, p, p / q, ">=", bar, against, ("quire", KERNEL.key))
@@ -115,6 +118,7 @@ def bare_ioctl(res):
 
 def freeze(quantile):
     """Only shown: how long until nothing of quire moves, within the fork() it is for."""
+    @called("freeze-" + quantile)
     def make(res):
         q = res.median("quire", lambda r: r[f"freeze_{quantile}_ns"] / 1e3)
         p = res.median("quire", lambda r: r[f"fork_{quantile}_ns"] / 1e3)
@@ -136,7 +140,8 @@ def cases(size, memory):
             Case(f"random-{n}", f"random reads after a fill, {threads}", "random", size, memory,
                  sides, [beats_swap("kernel-swap", 1.0)], threads=n),
             Case(f"write-{n}", f"random, half writes, {threads}", "write", size, memory,
-                 sides, [beats_swap("kernel-swap", 1.0), swap_p99(1.0)], threads=n, writes=50),
+                 sides, [beats_swap("kernel-swap", 1.0), swap_p99("p99", 1.0)], threads=n,
+                 writes=50),
         ]
     out += [
         Case("zipf-8", "zipf(0.99), half writes, 8 threads", "zipf", size, memory, sides,

@@ -60,7 +60,7 @@ class Bar:
     op: str                   # ">=" or "<="
     bar: float                # None: shown, not judged
     against: str
-    sides: tuple = ()         # keys whose detail goes into the line
+    sides: tuple = ()         # keys whose detail goes into the line; the peer is the last
 
     def peers(self):
         return [k for k in self.sides if k != "quire"]
@@ -87,12 +87,16 @@ class Results:
         return statistics.median(self.values(key, f))
 
     def best(self, keys, f):
-        """The key with the highest median."""
-        return max(keys, key=lambda k: self.median(k, f))
+        """The key with the highest median, of those that could be measured."""
+        return max(self.measured(keys), key=lambda k: self.median(k, f))
 
     def least(self, keys, f):
-        """The key with the lowest median."""
-        return min(keys, key=lambda k: self.median(k, f))
+        """The key with the lowest."""
+        return min(self.measured(keys), key=lambda k: self.median(k, f))
+
+    def measured(self, keys):
+        """One at least, so that its median says what is missing."""
+        return [k for k in keys if self.runs[k]] or list(keys)[:1]
 
     def label(self, key):
         return next(s.label for s in self.case.sides if s.key == key)
@@ -132,7 +136,16 @@ def reads_per_fault(r):
 
 # --- bars that more than one driver has -------------------------------------
 
+def called(name):
+    """A function that makes a bar, and what that is called if it cannot."""
+    def decorate(make):
+        make.bar_name = name
+        return make
+    return decorate
+
+
 def faster(name, peer, bar, value=rate, unit="accesses/s"):
+    @called(name)
     def make(res):
         q, p = res.median("quire", value), res.median(peer.key, value)
         return Bar(name, unit, q, p, q / p, ">=", bar, peer.label, ("quire", peer.key))
@@ -140,15 +153,17 @@ def faster(name, peer, bar, value=rate, unit="accesses/s"):
 
 
 def faster_than_best(name, peers, bar, which="the best hint", value=rate, unit="accesses/s"):
+    @called(name)
     def make(res):
-        best = res.best([p.key for p in peers], value)
+        best = res.best([s.key for s in peers], value)
         q, p = res.median("quire", value), res.median(best, value)
-        return Bar(name, unit, q, p, q / p, ">=", bar,
-                   f"{which}, {res.label(best)}", ("quire", *(p.key for p in peers)))
+        return Bar(name, unit, q, p, q / p, ">=", bar, f"{which}, {res.label(best)}",
+                   ("quire", *(s.key for s in peers if s.key != best), best))
     return make
 
 
 def cheaper(name, peer, bar, value=touch_ns, unit="ns/touch"):
+    @called(name)
     def make(res):
         q, p = res.median("quire", value), res.median(peer.key, value)
         return Bar(name, unit, q, p, q / p, "<=", bar, peer.label, ("quire", peer.key))
@@ -272,6 +287,8 @@ class Bench:
                 why = err.decode(errors="replace").strip().splitlines()
                 how = (f"killed by signal {-p.returncode}" if p.returncode < 0
                        else f"exit {p.returncode}")
+                if p.returncode == -9 and group and group.out_of_memory():
+                    how += ", out of memory in its cgroup"
                 raise Failed(f"{side.label}: {how}{': ' + why[-1] if why else ''}")
             r = json.loads(out)
             r.update(name=case.name, key=side.key, run=run, notes=notes, **settings)
@@ -288,10 +305,22 @@ class Bench:
         res = Results(case)
         why = machine.wait_quiet(self.disk, a.patience, tell)
         notes = [f"no {s.label}: {self.absent(s)}" for s in case.sides if self.absent(s)]
+        lost = set()
         for run in range(a.runs):
             for side in (s for s in case.sides if not self.absent(s)):
+                if side.key in lost:
+                    continue
                 tell(f"{case.name}: {side.label}, run {run + 1} of {a.runs}")
-                r = self.measure(case, side, run)
+                try:
+                    r = self.measure(case, side, run)
+                except Failed as e:
+                    if side.kind == "quire":
+                        raise
+                    # There may be another peer; if not, the bar is not measured.
+                    notes.append(str(e))
+                    lost.add(side.key)
+                    res.runs[side.key].clear()
+                    continue
                 self.runs.write(json.dumps(r) + "\n")
                 self.runs.flush()
                 res.runs[side.key].append(r)
@@ -308,7 +337,7 @@ class Bench:
             try:
                 self.line(res, make(res), why, notes)
             except NoPeer as e:
-                self.fail(case, str(e))
+                self.fail(f"{case.name}/{getattr(make, 'bar_name', make.__name__)}", str(e))
         for n in notes:
             print(f"      note: {n}")
         sys.stdout.flush()
@@ -326,7 +355,7 @@ class Bench:
             "judged": judged, "notes": self.notes + notes, "runs": self.args.runs,
             "threads": res.case.threads, "budget": res.case.budget,
             "region": res.case.region, "title": res.case.title,
-            "detail": {k: self.detail(res, k) for k in bar.sides}}) + "\n")
+            "detail": {k: self.detail(res, k) for k in bar.sides if res.runs[k]}}) + "\n")
         self.jsonl.flush()
         word = "     " if bar.bar is None or unfair else "ok   " if ok else "SHORT"
         judge = ("shown, no bar" if bar.bar is None else
@@ -428,7 +457,7 @@ class Bench:
                     self.case(c)
                 except Failed as e:
                     tell("")
-                    self.fail(c, str(e))
+                    self.fail(c.name, str(e))
             if not self.quire_runs:
                 return
             self.jsonl.write(json.dumps({
@@ -439,10 +468,10 @@ class Bench:
                   f"{self.damage} wrong pages and lost writes")
         self.short += self.damage > 0
 
-    def fail(self, case, why):
+    def fail(self, name, why):
         self.broken += 1
-        print(f"FAIL  {case.name}: {why}")
-        self.jsonl.write(json.dumps({"name": case.name, "quire": None, "peer": None,
+        print(f"FAIL  {name}: {why}")
+        self.jsonl.write(json.dumps({"name": name, "quire": None, "peer": None,
                                      "ratio": None, "bar": None, "ok": False,
                                      "error": why}) + "\n")
         self.jsonl.flush()

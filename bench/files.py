@@ -16,8 +16,8 @@ import sys
 
 import compare
 import machine
-from compare import (Bar, Case, amplification, cheaper, faster, faster_than_best, loop_bytes,
-                     loop_ns, peak_memory, reads_per_fault, tell)
+from compare import (Bar, Case, amplification, called, cheaper, faster, faster_than_best,
+                     loop_bytes, loop_ns, peak_memory, reads_per_fault, tell)
 from machine import MIB, mib
 
 
@@ -43,6 +43,7 @@ HINTS = (DEFAULT, RA128, SEQUENTIAL, WILLNEED)
 # --- bars -------------------------------------------------------------------
 
 def few_device_bytes(name, bar):
+    @called(name)
     def make(res):
         q = res.median("quire", amplification)
         return Bar(name, "device bytes per useful byte", q, 1, q, "<=", bar,

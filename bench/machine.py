@@ -18,6 +18,7 @@ import subprocess
 import time
 
 MIB = 1 << 20
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def read(path, default=""):
@@ -47,18 +48,18 @@ def mib(n):
 
 
 def interrupts():
-    """SIGTERM and SIGHUP end the program as Ctrl-C does: with its clean-up."""
+    """SIGTERM and SIGHUP end the program as Ctrl-C does: with its clean-up. And SIGINT
+    does, also where a shell started us in the background and had it ignored."""
     def stop(signum, frame):
         raise KeyboardInterrupt
-    for s in (signal.SIGTERM, signal.SIGHUP):
+    for s in ENDING:
         signal.signal(s, stop)
 
 
 @contextlib.contextmanager
 def uninterrupted():
     """What ends the program waits: for what must be done whole, or be undone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK,
-                                    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -101,6 +102,12 @@ class Group:
         """argv, made to enter the group before it is executed."""
         return ["sh", "-c", 'echo $$ > "$0" && exec "$@"',
                 os.path.join(self.path, "cgroup.procs"), *argv]
+
+    def out_of_memory(self):
+        """Has the kernel killed something here because the limit could not hold?"""
+        text = read(os.path.join(self.path, "memory.events" if self.version == 2
+                                 else "memory.oom_control"))
+        return bool(re.search(r"^oom_kill [1-9]", text, re.M))
 
     def usage(self):
         return int(read(self.usage_file, "0") or 0)
