@@ -7,6 +7,7 @@
  * when it is not what a run without entries would do, so that any run is a schedule.
  */
 #include "check/explore.h"
+#include "check/footprint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,11 @@
 
 #define MAX_STEPS  200000
 #define SEEN_SHIFT 27 /* at most 1 GiB of states */
-#define ENDS_MAX   (1u << 20) /* ends of runs that are known */
-#define DOWN_EVERY 4 /* among random runs so many are taken down */
+#define ENDS_SHIFT 20 /* at most so many ends of runs that are known */
+#define DOWN_EVERY 4  /* among random runs so many are taken down */
 #define JUDGE_RUNS 400000
-#define WARM_RUNS  64 /* of a walk, before a bounded search: to learn what is shared */
+#define JUDGE_FEW  20000 /* a bounded search that came to no more outcomes is judged */
+#define WARM_RUNS  64    /* of a walk, before a bounded search: to learn what is shared */
 
 const char *const strategy_name[] = {
 	"bounded", "sleep", "states", "walk", "pct", "sweep", "replay"
@@ -29,7 +31,7 @@ const char *const strategy_name[] = {
 struct seen_set {
 	uint64_t *slot;
 	size_t used;
-	unsigned shift; /* of its size */
+	unsigned shift, most; /* of its size */
 };
 
 /* A place with more than one way on (bounded). */
@@ -46,12 +48,14 @@ struct explorer {
 	struct result *r;
 	struct schedule now; /* of this run */
 	unsigned used_K, used_F;
+	uint32_t asleep; /* threads: see wake_who_conflicts() */
 	uint64_t random;
 	/* bounded */
 	struct node *node;
 	size_t nodes, room, at;
 	bool diverged;
-	struct seen_set seen;
+	struct seen_set seen, outcomes;
+	bool unreduced;
 	/* walk: of this run */
 	unsigned stay; /* one pick in so many may switch; a power of two */
 	bool fails;
@@ -144,13 +148,27 @@ static struct node *step(struct explorer *x, int thread, enum entry_kind kind, u
 	return n;
 }
 
-static uint64_t *seen_slot(struct seen_set *s, uint64_t key)
+/* A slot: a key, and in its low bits with what of the budget used. All of a state lie side
+ * by side. */
+static size_t seen_index(const struct seen_set *s, uint64_t key)
 {
-	size_t i = (key * 0x9e3779b97f4a7c15ull) >> (64 - s->shift);
+	return key >> (64 - s->shift);
+}
 
-	while (s->slot[i] && s->slot[i] != key)
-		i = (i + 1) % (1ull << s->shift);
-	return &s->slot[i];
+static void seen_size(struct seen_set *s, unsigned shift);
+
+static void seen_add(struct seen_set *s, uint64_t slot)
+{
+	if (s->used >= (1ull << s->shift) / 4 * 3) {
+		if (s->shift >= s->most)
+			return;
+		seen_size(s, s->shift + 1);
+	}
+	size_t i = seen_index(s, slot);
+	while (s->slot[i])
+		i = (i + 1) & ((1ull << s->shift) - 1);
+	s->slot[i] = slot;
+	s->used++;
 }
 
 static void seen_size(struct seen_set *s, unsigned shift)
@@ -159,29 +177,23 @@ static void seen_size(struct seen_set *s, unsigned shift)
 
 	s->slot = calloc(1ull << shift, sizeof(*s->slot));
 	s->shift = shift;
+	s->used = 0;
 	if (!s->slot)
 		abort();
 	for (size_t i = 0; old.slot && i < 1ull << old.shift; i++)
 		if (old.slot[i])
-			*seen_slot(s, old.slot[i]) = old.slot[i];
+			seen_add(s, old.slot[i]);
 	free(old.slot);
 }
 
-static void seen_add(struct seen_set *s, uint64_t key)
-{
-	if (s->used >= (1ull << s->shift) / 4 * 3) {
-		if (s->shift == SEEN_SHIFT)
-			return;
-		seen_size(s, s->shift + 1);
-	}
-	*seen_slot(s, key) = key;
-	s->used++;
-}
+#define SEEN_MOST 3 /* of K and F that a slot tells apart */
+#define SEEN_BITS 15ull
 
-static uint64_t with_budget(uint64_t key, unsigned K, unsigned F)
+static uint64_t scramble(uint64_t h)
 {
-	key = (key ^ (uint64_t)K << 8 ^ F) * 0xbf58476d1ce4e5b9ull;
-	return (key ^ key >> 31) | 1; /* 0 is empty */
+	h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ull;
+	h = (h ^ h >> 27) * 0x94d049bb133111ebull;
+	return h ^ h >> 31;
 }
 
 /* Was this state seen with no more of the budget used? Now it is. */
@@ -189,44 +201,99 @@ static bool seen_before(struct seen_set *s, uint64_t key, unsigned K, unsigned F
 {
 	if (!s->slot)
 		seen_size(s, 12);
-	for (unsigned k = 0; k <= K; k++)
-		for (unsigned f = 0; f <= F; f++)
-			if (*seen_slot(s, with_budget(key, k, f)))
-				return true;
-	seen_add(s, with_budget(key, K, F));
+	if (K > SEEN_MOST || F > SEEN_MOST) { /* as another state */
+		key ^= (uint64_t)(K + 1) << 32 ^ (uint64_t)(F + 1) << 40;
+		K = F = 0;
+	}
+	key = scramble(key) & ~SEEN_BITS;
+	key += key == 0 ? SEEN_BITS + 1 : 0;
+	for (size_t i = seen_index(s, key); s->slot[i]; i = (i + 1) & ((1ull << s->shift) - 1)) {
+		uint64_t same = s->slot[i] ^ key;
+		if (same <= SEEN_BITS && same / 4 <= K && same % 4 <= F)
+			return true;
+	}
+	seen_add(s, key | K * 4 | F);
 	return false;
 }
 
 static void seen_forget(struct seen_set *s)
 {
 	free(s->slot);
-	*s = (struct seen_set){ 0 };
+	*s = (struct seen_set){ .most = SEEN_SHIFT };
 }
 
-/* Has the search stood here before, no worse off? */
+/* Has the search stood here before, no worse off? Who came here matters only where it costs
+ * to go on with another. */
 static bool been_here(struct explorer *x, int cur, bool must, uint32_t enabled)
 {
-	uint64_t key = sim_cause_hash();
+	uint64_t here = must ? 0 : (uint64_t)cur + 1;
+	uint64_t key = sim_cause_hash() ^
+		       (here << 48 | (uint64_t)enabled << 16 | x->asleep) * 0x9e3779b97f4a7c15ull;
 
-	key = (key ^ (uint64_t)(cur + 1) << 40 ^ (uint64_t)must << 48 ^ enabled) *
-	      0x9e3779b97f4a7c15ull;
 	return seen_before(&x->seen, key, x->used_K, x->used_F);
+}
+
+/*
+ * A thread that was preempted sleeps until somebody makes a step that conflicts with the one
+ * it was about to make. Asleep it need not go on: had it made that step before it was
+ * preempted, the same would have come of it, at no higher cost. For the step can be moved
+ * there past all that was done since; a preemption after it takes the place of the one
+ * before it, or costs nothing, because the thread sleeps or waits there; and each schedule
+ * comes to one in which no step can be so moved, because an earlier stretch of a thread
+ * grows each time. What a state leads to depends on who sleeps: that is part of its hash.
+ *
+ * A thread that cannot go on wakes who could let it: it was free to leave it, and would not
+ * be if that had been done before. Letting go of a lock is a point only for those who try it,
+ * so it may be any step of the holder's.
+ */
+static void wake_who_conflicts(struct explorer *x, int with)
+{
+	struct footprint step = footprint_of(with);
+
+	for (uint32_t m = x->asleep; m; m &= m - 1) {
+		int t = __builtin_ctz(m);
+		if (t == with || footprints_conflict(step, footprint_of(t)))
+			x->asleep &= ~(1u << t);
+	}
+}
+
+static void leave(struct explorer *x, int thread)
+{
+	const struct sim_thread *t = &S->t[thread];
+
+	if (t->in_lock)
+		x->asleep &= ~(1u << sim_lock_holder(t->obj));
+	else if (t->relaxes || t->in_sync)
+		x->asleep = 0;
 }
 
 static int bounded_pick(struct explorer *x, uint32_t enabled, int cur, bool must)
 {
-	int usual = usual_pick(enabled, cur);
-	uint32_t others = enabled & ~(1u << usual);
+	bool more = must || x->used_K < x->l->K;
 
-	if (x->at == x->nodes && been_here(x, cur, must, enabled))
+	if (cur >= 0 && !(enabled & 1u << cur))
+		leave(x, cur);
+	uint32_t awake = enabled & ~x->asleep;
+	struct node *n;
+
+	if (!awake)
 		return -1;
-	struct node *n = step(x, cur, ENTRY_SWITCH, must || x->used_K < x->l->K ? others : 0,
-			      (unsigned)usual, must);
-
+	int usual = usual_pick(awake, cur);
+	/* With no way but one what comes is known when there are more again. */
+	if (!more || !(enabled & (enabled - 1))) {
+		wake_who_conflicts(x, usual);
+		return usual;
+	}
+	if (x->at == x->nodes && !x->unreduced && been_here(x, cur, must, enabled))
+		return -1;
+	n = step(x, cur, ENTRY_SWITCH, awake & ~(1u << usual), (unsigned)usual, must);
 	if (!n)
 		return -1;
-	if (n->choice != n->usual && !n->free)
+	if (n->choice != n->usual && !n->free) {
 		x->used_K++;
+		x->asleep |= x->unreduced ? 0 : 1u << cur;
+	}
+	wake_who_conflicts(x, n->choice);
 	return n->choice;
 }
 
@@ -410,15 +477,12 @@ static bool end_is_known(void)
 		seen_forget(&ends);
 		return false;
 	}
-	if (!ends.slot)
-		seen_size(&ends, 12);
-	uint64_t key = with_budget(sim_cause_hash(), 0, 0);
-	if (*seen_slot(&ends, key))
-		return true;
-	if (!E.sparing && ends.used < ENDS_MAX)
-		seen_add(&ends, key);
-	return false;
+	ends.most = ENDS_SHIFT;
+	return seen_before(&ends, sim_cause_hash(), E.sparing ? 1 : 0, 0);
 }
+
+/* Of the runs, before they are taken down; NULL: nobody asks. */
+static struct seen_set *outcomes;
 
 static bool finish(const void *p)
 {
@@ -429,6 +493,8 @@ enum sim_status program_run(const struct program *p)
 {
 	enum sim_status status = sim_run();
 
+	if (status == SIM_OK && outcomes)
+		seen_before(outcomes, sim_seen_hash(), 0, 0);
 	if (status == SIM_OK && p->finish && !end_is_known() && !sim_guarded(finish, p))
 		status = SIM_BROKEN;
 	return E.status == SIM_BROKEN ? SIM_BROKEN : status;
@@ -445,6 +511,7 @@ static enum sim_status one_run(struct explorer *x, const struct program *p)
 {
 	schedule_clear(&x->now);
 	x->used_K = x->used_F = 0;
+	x->asleep = 0;
 	x->at = 0;
 	x->calls = 0;
 	x->diverged = false;
@@ -479,11 +546,18 @@ static enum verdict run_random(struct explorer *x, const struct program *p)
 	return VERDICT_LIMIT;
 }
 
-static enum verdict run_bounded(struct explorer *x, const struct program *p)
+static void bounded_from_start(struct explorer *x)
 {
 	x->nodes = 0;
 	E.grew = false;
 	seen_forget(&x->seen);
+	seen_forget(&x->outcomes);
+}
+
+static enum verdict search_bounded(struct explorer *x, const struct program *p)
+{
+	outcomes = x->l->judge ? &x->outcomes : NULL;
+	bounded_from_start(x);
 	do {
 		if (out_of_limits(x))
 			return VERDICT_LIMIT;
@@ -492,13 +566,22 @@ static enum verdict run_bounded(struct explorer *x, const struct program *p)
 			return found(x);
 		if (E.grew || x->diverged) {
 			/* A word is shared that was not known to be: from the start. */
-			E.grew = false;
-			x->nodes = 0;
-			seen_forget(&x->seen);
+			bounded_from_start(x);
 			continue;
 		}
+		if (x->outcomes.used > JUDGE_FEW)
+			outcomes = NULL;
 	} while (x->nodes == 0 || bounded_next(x));
 	return VERDICT_DONE;
+}
+
+static enum verdict run_bounded(struct explorer *x, const struct program *p)
+{
+	E.all_picks = true; /* whoever goes on may wake others */
+	enum verdict v = search_bounded(x, p);
+	E.all_picks = false;
+	outcomes = NULL;
+	return v;
 }
 
 /* Learn what is shared, so that a bounded search seldom starts again. */
@@ -532,6 +615,15 @@ static enum verdict run_sweep(struct explorer *x, const struct program *p)
 	}
 }
 
+static enum verdict gate(struct result *r, uint64_t all)
+{
+	snprintf(r->invariant, sizeof(r->invariant), "GATE");
+	snprintf(r->story, sizeof(r->story),
+		 "the reduced search saw %llu outcomes, all schedules have %llu",
+		 (unsigned long long)r->outcomes, (unsigned long long)all);
+	return VERDICT_FOUND;
+}
+
 /* The gate (checking.md 2.2): a reduction that leaves out an outcome is a defect of ours,
  * and worse than a missed bug. The judge has as much time again. */
 static enum verdict judge(const struct program *p, const struct limits *l, struct result *r)
@@ -544,17 +636,52 @@ static enum verdict judge(const struct program *p, const struct limits *l, struc
 		more.runs = JUDGE_RUNS;
 	if (explore_states(p, &more, &all) == VERDICT_DONE) {
 		r->judged = all.outcomes == r->outcomes && all.outcomes_hash == r->outcomes_hash;
-		if (!r->judged) {
-			snprintf(r->invariant, sizeof(r->invariant), "GATE");
-			snprintf(r->story, sizeof(r->story),
-				 "sleep sets saw %llu outcomes, all schedules have %llu",
-				 (unsigned long long)r->outcomes, (unsigned long long)all.outcomes);
-			v = VERDICT_FOUND;
-		}
+		if (!r->judged)
+			v = gate(r, all.outcomes);
 	}
 	r->runs += all.runs;
 	r->steps += all.steps;
 	result_free(&all);
+	return v;
+}
+
+static uint64_t outcomes_sum(const struct seen_set *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; s->slot && i < 1ull << s->shift; i++)
+		sum += s->slot[i];
+	return sum;
+}
+
+/* The same for a bounded search that was short: with nothing left out. */
+static enum verdict judge_bounded(struct explorer *x, const struct program *p)
+{
+	struct limits more = *x->l;
+	const struct limits *keep = x->l;
+	struct result *r = x->r, all = { 0 };
+	enum verdict v = VERDICT_DONE;
+
+	r->outcomes = x->outcomes.used;
+	r->outcomes_hash = outcomes_sum(&x->outcomes);
+	if (r->outcomes > JUDGE_FEW)
+		return v;
+	more.runs = x->l->judge;
+	x->l = &more;
+	x->r = &all;
+	x->unreduced = true;
+	if (search_bounded(x, p) == VERDICT_DONE) {
+		r->judged = x->outcomes.used == r->outcomes &&
+			    outcomes_sum(&x->outcomes) == r->outcomes_hash;
+		if (!r->judged)
+			v = gate(r, x->outcomes.used);
+	}
+	outcomes = NULL;
+	r->runs += all.runs;
+	r->steps += all.steps;
+	result_free(&all);
+	x->l = keep;
+	x->r = r;
 	return v;
 }
 
@@ -588,6 +715,8 @@ enum verdict explore(const struct program *p, const struct knobs *k, enum strate
 	case STRATEGY_BOUNDED:
 		warm_up(&x, p);
 		v = run_bounded(&x, p);
+		if (v == VERDICT_DONE && l->judge)
+			v = judge_bounded(&x, p);
 		break;
 	case STRATEGY_SLEEP:
 		v = explore_sleep(p, l, r);
@@ -610,6 +739,7 @@ enum verdict explore(const struct program *p, const struct knobs *k, enum strate
 	schedule_free(&x.now);
 	free(x.node);
 	free(x.seen.slot);
+	free(x.outcomes.slot);
 	return v;
 }
 

@@ -39,6 +39,7 @@ struct limits {
 	uint64_t until_ns; /* CLOCK_MONOTONIC, 0: no limit */
 	unsigned K, F;     /* bounded; F is also how many failures a walk may make */
 	unsigned depth;    /* pct */
+	uint64_t judge;    /* bounded: runs that the search which judges it may take; 0: none */
 	uint64_t seed;
 	uint32_t max_steps; /* 0: the default */
 };
@@ -54,10 +55,11 @@ struct result {
 	uint64_t runs;          /* schedules tried */
 	uint64_t complete;      /* that came to their end */
 	uint64_t steps;         /* points passed, in all */
-	uint64_t outcomes;      /* sleep, states: distinct (memory, observations) */
+	/* sleep, states; bounded, if it is to be judged: distinct (memory, observations) */
+	uint64_t outcomes;
 	uint64_t outcomes_hash; /* of the set of them: independent of order */
 	uint64_t states;
-	bool judged; /* sleep: the unreduced search came to its end, and saw the same */
+	bool judged; /* sleep, bounded: the unreduced search came to its end, and saw the same */
 	unsigned longest; /* points of the longest run */
 	struct schedule found;
 	char invariant[16];

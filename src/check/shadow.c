@@ -244,7 +244,7 @@ void shadow_size_end(unsigned file, uint64_t size, uint64_t old)
 void shadow_unknown(unsigned file, uint64_t from)
 {
 	sim_point("shadow", S->pte, SIM_W);
-	W->outside = true;
+	W->outside = W->sizes_moved = true;
 	for (uint64_t at = from / SIM_SECTOR; at < SIM_FILE_PAGES * SIM_WORDS; at++)
 		cell_of(file, (int)(at / SIM_WORDS), at % SIM_WORDS)->any = true;
 }

@@ -27,14 +27,10 @@
 #include <time.h>
 
 #include "check/explore.h"
+#include "check/footprint.h"
 
 #define MAX_STEPS  20000
 #define STATES_MAX (1ull << 24) /* then it was not tiny: a quarter of a GiB */
-
-struct footprint {
-	const void *obj;
-	uint8_t cls; /* enum sim_class */
-};
 
 /* A place with a choice: who goes on (ENTRY_SWITCH), or what a choose() answers. */
 struct node {
@@ -131,26 +127,7 @@ static void set_clear(struct set *s)
 	*s = (struct set){ 0 };
 }
 
-/* --- what conflicts ------------------------------------------------------------------- */
-
-/* It meets whatever its target does, and who wakes the target at that moment. */
-static bool is_signal(struct footprint f)
-{
-	return f.cls == SIM_W && f.obj >= (void *)S->t && f.obj < (void *)(S->t + SIM_THREADS);
-}
-
-static bool conflicts(struct footprint a, struct footprint b)
-{
-	if (is_signal(a) || is_signal(b))
-		return true;
-	if (a.obj != b.obj || a.cls == SIM_NONE || b.cls == SIM_NONE)
-		return false;
-	if (a.cls == b.cls)
-		return a.cls != SIM_R && a.cls != SIM_C;
-	if (a.cls == SIM_WAKE || b.cls == SIM_WAKE) /* not the word: who sleeps on it */
-		return a.cls == SIM_WAIT || b.cls == SIM_WAIT;
-	return !(a.cls == SIM_R && b.cls == SIM_WAIT) && !(a.cls == SIM_WAIT && b.cls == SIM_R);
-}
+/* --- who sleeps ---------------------------------------------------------------------- */
 
 /* The threads of n that may sleep on once n's choice was made. */
 static uint32_t sleep_on(const struct node *n)
@@ -160,7 +137,7 @@ static uint32_t sleep_on(const struct node *n)
 
 	for (uint32_t m = asleep; m; m &= m - 1) {
 		int t = __builtin_ctz(m);
-		if (conflicts(step, n->next[t]))
+		if (footprints_conflict(step, n->next[t]))
 			left &= ~(1u << t);
 	}
 	return left;
@@ -262,7 +239,7 @@ static int on_pick(void *x, uint32_t enabled, int cur, bool must)
 	n->chosen = asleep & 1u << n->usual ? (uint8_t)__builtin_ctz(enabled & ~asleep) : n->usual;
 	for (uint32_t m = enabled; m; m &= m - 1) {
 		int t = __builtin_ctz(m);
-		n->next[t] = (struct footprint){ S->t[t].obj, S->t[t].cls };
+		n->next[t] = footprint_of(t);
 	}
 	return n->chosen;
 }

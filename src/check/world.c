@@ -36,6 +36,7 @@ struct world *W;
 static const struct scenario *scenario; /* of the world that stands */
 static struct knobs knobs;
 static bool remaps; /* some operation maps, unmaps or moves */
+static bool pins;   /* ... pins */
 
 void check_broken(const char *invariant, const char *fmt, ...)
 {
@@ -82,7 +83,9 @@ static unsigned fault_result(const struct fault_error *e)
 
 static uint64_t new_token(unsigned thread)
 {
-	return W->next_token++ << TOKEN_SHIFT | (thread + 1);
+	uint64_t n = thread * TOKENS_EACH + ++W->tokens[thread] % TOKENS_EACH;
+
+	return n << TOKEN_SHIFT | (thread + 1);
 }
 
 /* --- loads and stores ---------------------------------------------------------------- */
@@ -223,7 +226,6 @@ static unsigned do_outside(const struct scenario_op *op)
 {
 	uint64_t size = (uint64_t)op->page * RT_PAGE + (op->half ? SIM_SECTOR : 0);
 
-	W->sizes_moved = true;
 	sim_point("size", S->file, SIM_R);
 	shadow_unknown(op->file, size < S->file[op->file].size ? size : S->file[op->file].size);
 	sim_file_truncate(op->file, size);
@@ -290,6 +292,7 @@ static int map_region(unsigned region, unsigned file, int page)
 	err = mm_map(&W->mm, store, (uint64_t)page, len, r->rights, flags, &addr);
 	if (err)
 		return err;
+	sim_point("placed", W->addr, SIM_W);
 	W->addr[region] = addr;
 	W->region_file[region] = (uint8_t)file;
 	W->region_page[region] = page;
@@ -362,6 +365,7 @@ static unsigned do_remap(const struct scenario_op *op)
 	}
 	int err =
 		mm_remap(&W->mm, old, len, (uint64_t)op->pages * RT_PAGE, op->move, op->move, &to);
+	sim_point("placed", W->addr, SIM_W);
 	if (!err)
 		W->addr[op->region] = to;
 	return result_of(err);
@@ -373,7 +377,7 @@ static unsigned do_remap(const struct scenario_op *op)
 static unsigned do_sync(const struct scenario_op *op, bool wait)
 {
 	unsigned file = W->region_file[op->region];
-	uint64_t must[SIM_FILE_PAGES][SIM_WORDS] = { { 0 } };
+	uint64_t must[SIM_FILE_PAGES][SIM_WORDS] = { { 0 } }, is[SIM_FILE_PAGES][SIM_WORDS];
 	struct mapping *m = hold_file(file);
 	int first = W->region_page[op->region] + (op->has_range ? op->page : 0);
 	int end = first + (op->has_range ? op->pages : region_of(op->region)->pages);
@@ -386,9 +390,12 @@ static unsigned do_sync(const struct scenario_op *op, bool wait)
 			must[p][w] = shadow_must_sync(file, p, w);
 	int err = writeback_sync(m, (uint64_t)first, (uint64_t)end, wait);
 	mapping_unhold(m);
+	sim_point("durable", S->file, SIM_R);
+	memcpy(is, S->file[file].durable, sizeof(is));
+	sim_point("shadow", S->pte, SIM_R); /* a size that moved by now may have moved before */
 	for (int p = first; p < end && !err && wait && !W->sizes_moved; p++)
 		for (unsigned w = 0; w < SIM_WORDS; w++) {
-			uint64_t got = S->file[file].durable[p][w];
+			uint64_t got = is[p][w];
 			/* The promised one, or a later one. */
 			if (must[p][w] && !shadow_follows(got, must[p][w]))
 				sim_fail("DURABLE",
@@ -446,11 +453,15 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 	struct fault_error e;
 	uint64_t addr, len;
 
+	sim_point("where", W->addr, SIM_R);
 	range_of(op, &addr, &len);
 	if (op->kind == OP_UNMAP || op->kind == OP_MAP || op->kind == OP_REMAP ||
 	    op->kind == OP_TRUNCATE || op->kind == OP_OUTSIDE || op->kind == OP_PROTECT ||
-	    (op->kind == OP_ADVISE && region_of(op->region)->private))
+	    (op->kind == OP_ADVISE && region_of(op->region)->private)) {
+		if (pins)
+			sim_point("pins", S->pte, SIM_W);
 		W->pins_gone = true;
+	}
 	switch ((enum op_kind)op->kind) {
 	case OP_READ:
 	case OP_WRITE:
@@ -475,12 +486,14 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 		return do_remap(op);
 	case OP_PIN: {
 		int perr = mm_pin(mm, addr, len, op->how & RT_WRITE);
+		sim_point("pinned", S->pte, SIM_W); /* loads and stores look */
 		for (int i = 0; !perr && i < (int)(len / RT_PAGE); i++)
 			W->pins[op->region][(op->has_range ? op->page : 0) + i]
 			       [!!(op->how & RT_WRITE)]++;
 		return result_of(perr);
 	}
 	case OP_UNPIN:
+		sim_point("unpin", S->pte, SIM_W);
 		for (int i = 0; i < (int)(len / RT_PAGE); i++) {
 			uint8_t *pp = W->pins[op->region][(op->has_range ? op->page : 0) + i];
 			if (pp[1])
@@ -616,7 +629,6 @@ static void set_up(void *arg)
 	(void)arg;
 	W = rt_pages_alloc(world_bytes(scenario));
 	W->scenario = scenario;
-	W->next_token = 1;
 	W->baseline = S->used_pages;
 	for (unsigned f = 0; f < scenario->files; f++)
 		sim_file_new(f, (uint64_t)scenario->file[f].pages * RT_PAGE +
@@ -651,13 +663,11 @@ static void set_up(void *arg)
 	W->retries = stat_sum(&W->mm, retries_vma) + stat_sum(&W->mm, retries_mmap);
 }
 
-static bool has_remaps(const struct scenario *s)
+static bool has(const struct scenario *s, enum op_kind kind)
 {
 	for (unsigned i = 0; i < s->threads; i++)
 		for (unsigned k = 0; k < s->thread[i].ops; k++)
-			if (s->thread[i].op[k].kind == OP_MAP ||
-			    s->thread[i].op[k].kind == OP_REMAP ||
-			    s->thread[i].op[k].kind == OP_UNMAP)
+			if (s->thread[i].op[k].kind == kind)
 				return true;
 	return false;
 }
@@ -666,7 +676,8 @@ static bool scenario_build(const struct program *p, const struct knobs *k)
 {
 	scenario = p->arg;
 	knobs = *k;
-	remaps = has_remaps(scenario);
+	remaps = has(scenario, OP_MAP) || has(scenario, OP_REMAP) || has(scenario, OP_UNMAP);
+	pins = has(scenario, OP_PIN) || has(scenario, OP_UNPIN);
 	if (!knobs.ahead)
 		knobs.ahead = scenario->ahead;
 	E.on_map = oracle_on_map;

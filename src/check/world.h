@@ -17,7 +17,8 @@
 #include "core/mm.h"
 
 #define CELL_VALUES 6
-#define TOKENS      64 /* stores and writes of one run */
+#define TOKENS_EACH 32 /* stores and writes of one thread, in a run */
+#define TOKENS      (SCENARIO_THREADS * TOKENS_EACH)
 #define TOKEN_SHIFT 8  /* a token: its number, and the thread + 1 */
 
 /*
@@ -36,7 +37,7 @@ struct cell {
 struct world {
 	struct mm mm;
 	const struct scenario *scenario;
-	uint64_t next_token;
+	uint8_t tokens[SCENARIO_THREADS]; /* given out: whoever comes first, they are the same */
 	uint64_t budget_base; /* bytes that `memory 0` would be */
 	uint64_t retries;     /* of faults, when the threads started */
 	uint64_t baseline;    /* pages in use when nothing of the mm is there */

@@ -247,7 +247,7 @@ static void on_finished(struct portfolio *p, const struct portfolio_job *j)
 		json_number("runs", j->runs);
 		json_number("steps", j->steps);
 		json_seconds("seconds", j->seconds);
-		if (j->strategy == STRATEGY_SLEEP || j->strategy == STRATEGY_STATES) {
+		if (j->strategy <= STRATEGY_STATES) {
 			json_number("outcomes", j->outcomes);
 			json_number("judged", j->judged);
 		}

@@ -320,9 +320,10 @@ static void io_main(void *arg)
 	(void)arg;
 	for (;;) {
 		unsigned at[SIM_IOS], n;
+		machine_point("look", IOQ, SIM_R);
 		while ((n = ready_ios(at)) == 0) {
 			S->t[S->cur].state = SIM_IDLE_IO;
-			sim_yield("no request");
+			machine_yield("no request", IOQ, SIM_R);
 		}
 		machine_point("complete", IOQ, SIM_W);
 		n = ready_ios(at);

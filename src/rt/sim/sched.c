@@ -27,10 +27,10 @@
 #include "rt/sim/fiber.h"
 #include "rt/sim/machine.h"
 
-#define SPIN_NS   10000 /* that pass when only spinning threads can go on */
-#define IDLES_MAX 300   /* times in a row that only the clock moved */
+#define SPIN_NS   10000   /* that pass when only spinning threads can go on */
+#define IDLES_MAX 300     /* times in a row that only the clock moved */
 #define QUIET_MAX 3000000 /* operations of a run, with its set-up and its end */
-#define SPINS_MAX 2000  /* ... that only spinning threads did */
+#define SPINS_MAX 2000    /* ... that only spinning threads did */
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NOINLINE      __attribute__((noinline))
@@ -596,6 +596,13 @@ struct cause {
 };
 static struct cause causes[(SIM_END - SIM_BASE) / 4];
 
+/* Not mix(): two that are equal, as a thread's last operation and the last write of what it
+ * wrote, would take each other out. */
+static inline uint64_t join(uint64_t h, uint64_t v)
+{
+	return mix(h, v * 0xbf58476d1ce4e5b9ull + 0x94d049bb133111ebull);
+}
+
 static SIM_RAW void note_cause(const void *obj, enum sim_class cls)
 {
 	struct sim_thread *t = &S->t[S->cur];
@@ -607,14 +614,14 @@ static SIM_RAW void note_cause(const void *obj, enum sim_class cls)
 	if (c->run != E.run)
 		*c = (struct cause){ .run = E.run };
 	if (cls == SIM_R) {
-		t->cause = mix(t->cause + at, c->write);
-		c->reads += mix(t->cause, 1);
+		t->cause = join(t->cause + at, c->write);
+		c->reads += join(t->cause, 1);
 	} else if (cls == SIM_C) {
 		/* Counts commute: those who read see that there were some. */
-		t->cause = mix(t->cause + at, 2);
-		c->write += mix(t->cause, 3);
+		t->cause = join(t->cause + at, 2);
+		c->write += join(t->cause, 3);
 	} else {
-		t->cause = mix(t->cause + at, c->write ^ c->reads * 0xbf58476d1ce4e5b9ull);
+		t->cause = join(t->cause + at, c->write + 3 * c->reads);
 		c->write = t->cause;
 		c->reads = 0;
 	}
@@ -624,7 +631,7 @@ static void note_choice(uint64_t got)
 {
 	struct sim_thread *t = &S->t[S->cur];
 
-	t->cause = mix(t->cause, ~got);
+	t->cause = join(t->cause, ~got);
 }
 
 SIM_RAW uint64_t sim_cause_hash(void)
@@ -1219,6 +1226,11 @@ SIM_RAW void rt_unlock(struct rt_lock *l)
 	rt_note_dropped(l);
 	l->owner = 0;
 	after(0);
+}
+
+int sim_lock_holder(const void *lock)
+{
+	return (int)((const struct rt_lock *)lock)->owner - 2;
 }
 
 void rt_lock_assert(struct rt_lock *l)

@@ -275,6 +275,8 @@ void sim_point(const char *op, const void *obj, enum sim_class cls);
 void sim_yield(const char *op);
 void sim_kill(int thread);
 int sim_self(void);
+/* sim_lock_holder - of a struct rt_lock that somebody holds. */
+int sim_lock_holder(const void *lock);
 _Noreturn void sim_fail(const char *invariant, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 bool sim_fails(const char *what);   /* does this fallible call fail? */
