@@ -14,13 +14,14 @@
 #include <string.h>
 #include <time.h>
 
-#define MAX_STEPS  200000
-#define SEEN_SHIFT 27 /* at most 1 GiB of states */
-#define ENDS_SHIFT 20 /* at most so many ends of runs that are known */
-#define DOWN_EVERY 4  /* among random runs so many are taken down */
-#define JUDGE_RUNS 400000
-#define JUDGE_FEW  20000 /* a bounded search that came to no more outcomes is judged */
-#define WARM_RUNS  64    /* of a walk, before a bounded search: to learn what is shared */
+#define MAX_STEPS   200000
+#define SEEN_SHIFT  27 /* at most 1 GiB of states */
+#define ENDS_SHIFT  20 /* at most so many ends of runs that are known */
+#define DOWN_EVERY  4  /* among random runs so many are taken down */
+#define JUDGE_RUNS  400000
+#define JUDGE_TIMES 20    /* ... by one that tries so many times as much */
+#define JUDGE_FEW   20000 /* a bounded search that came to no more outcomes is judged */
+#define WARM_RUNS   64    /* of a walk, before a bounded search: to learn what is shared */
 
 const char *const strategy_name[] = {
 	"bounded", "sleep", "states", "walk", "pct", "sweep", "replay"
@@ -56,6 +57,7 @@ struct explorer {
 	bool diverged;
 	struct seen_set seen, outcomes;
 	bool unreduced;
+	bool many; /* outcomes: more than the judge looks at */
 	/* walk: of this run */
 	unsigned stay; /* one pick in so many may switch; a power of two */
 	bool fails;
@@ -569,8 +571,10 @@ static enum verdict search_bounded(struct explorer *x, const struct program *p)
 			bounded_from_start(x);
 			continue;
 		}
-		if (x->outcomes.used > JUDGE_FEW)
+		if (x->outcomes.used > JUDGE_FEW) {
+			x->many = true;
 			outcomes = NULL;
+		}
 	} while (x->nodes == 0 || bounded_next(x));
 	return VERDICT_DONE;
 }
@@ -664,14 +668,14 @@ static enum verdict judge_bounded(struct explorer *x, const struct program *p)
 
 	r->outcomes = x->outcomes.used;
 	r->outcomes_hash = outcomes_sum(&x->outcomes);
-	if (r->outcomes > JUDGE_FEW)
+	if (x->many)
 		return v;
-	more.runs = x->l->judge;
+	more.runs = JUDGE_TIMES * r->runs < x->l->judge ? JUDGE_TIMES * r->runs : x->l->judge;
 	x->l = &more;
 	x->r = &all;
 	x->unreduced = true;
 	if (search_bounded(x, p) == VERDICT_DONE) {
-		r->judged = x->outcomes.used == r->outcomes &&
+		r->judged = !x->many && x->outcomes.used == r->outcomes &&
 			    outcomes_sum(&x->outcomes) == r->outcomes_hash;
 		if (!r->judged)
 			v = gate(r, x->outcomes.used);

@@ -13,7 +13,7 @@
 #define SMALLER_FOR 1.0   /* seconds that the search for fewer preemptions may take */
 #define KNOBS_FEW   5     /* settings for what is costly: the retry policies */
 #define JOBS        200   /* of one scenario */
-#define JUDGE_RUNS  20000 /* of the search that judges the bounded one of a piece */
+#define JUDGE_RUNS  20000 /* at most, of the search that judges the bounded one of a piece */
 
 /* A job that comes to an end by itself. */
 struct work {
