@@ -45,20 +45,20 @@ const struct program *program_find(const char *name)
 }
 
 /* The first five are the retry policies on the usual machine; then what is unusual, with
- * the policies going round. */
+ * the policies going round. Each of them meets both designs of the reverse map. */
 static const struct knobs settings[] = {
 	{ .policy = 0, .sim = { .tlb = true, .lazy_more = true } },
-	{ .policy = 1, .sim = { .tlb = true, .lazy_more = true } },
+	{ .policy = 1, .rmap = 1, .sim = { .tlb = true, .lazy_more = true } },
 	{ .policy = 2, .sim = { .tlb = true, .lazy_more = true } },
-	{ .policy = 3, .sim = { .tlb = true, .lazy_more = true } },
+	{ .policy = 3, .rmap = 1, .sim = { .tlb = true, .lazy_more = true } },
 	{ .policy = 4, .sim = { .tlb = true, .lazy_more = true } },
 	{ .policy = 1, .ahead = 4, .sim = { .tlb = true } },
-	{ .policy = 4, .sim = { .tlb = true, .reuse_last = true } },
-	{ .policy = 2, .sim = { .rcu_late = true } },
+	{ .policy = 4, .rmap = 1, .sim = { .tlb = true, .reuse_last = true } },
+	{ .policy = 2, .rmap = 1, .sim = { .rcu_late = true } },
 	{ .policy = 3, .sim = { .tlb = true, .short_reads = true } },
-	{ .policy = 0, .ahead = 2, .sim = { .reuse_last = true, .rcu_late = true } },
+	{ .policy = 0, .rmap = 1, .ahead = 2, .sim = { .reuse_last = true, .rcu_late = true } },
 	{ .policy = 1, .frames = 6, .sim = { .tlb = true, .reuse_last = true } },
-	{ .policy = 4, .frames = 5, .ahead = 2, .sim = { .short_reads = true } },
+	{ .policy = 4, .rmap = 1, .frames = 5, .ahead = 2, .sim = { .short_reads = true } },
 };
 
 unsigned knobs_count(const struct program *p)

@@ -37,7 +37,7 @@ struct parser {
 	unsigned *ops_count;
 	const char *usage; /* of the operation or declaration that is being read */
 	int thread_line[SCENARIO_THREADS];
-	bool has_before, has_memory, has_ahead;
+	bool has_before, has_memory, has_ahead, has_swap;
 	char *word[WORDS];
 	unsigned words, at;
 };
@@ -216,6 +216,7 @@ static const struct choice results[] = {
 	{ "ok", RESULT_OK },         { "sigbus", RESULT_SIGBUS },
 	{ "segv", RESULT_SEGV },     { "enomem", RESULT_ENOMEM },
 	{ "killed", RESULT_KILLED }, { "error", RESULT_ERROR },
+	{ "busy", RESULT_BUSY },     { "exist", RESULT_EXIST },
 	{ "any", RESULT_ANY },       { NULL, 0 },
 };
 static const struct choice comparisons[] = {
@@ -317,6 +318,8 @@ enum arg {
 	AS,
 	PAGES,
 	MOVE,
+	SOURCE,
+	HOLES,
 	SIZE,
 	ROUNDS,
 	FRAMES,
@@ -338,6 +341,8 @@ static const char *const arg_name[] = {
 	[AS] = "[as=FILE [PAGE]]",
 	[PAGES] = "PAGES",
 	[MOVE] = "[move]",
+	[SOURCE] = "REGION PAGE PAGES",
+	[HOLES] = "[holes]",
 	[SIZE] = "PAGES[.5]",
 	[ROUNDS] = "[ROUNDS]",
 	[FRAMES] = "FRAMES",
@@ -390,6 +395,23 @@ static bool read_move(struct parser *p, struct scenario_op *op)
 	return !op->move || take(p, "move") || unexpected(p, "move, or the end");
 }
 
+/* REGION PAGE PAGES, of which OP_MOVE's other place has as many. */
+static bool read_source(struct parser *p, struct scenario_op *op)
+{
+	int page = 0;
+
+	if (!known(p, regions_of(p->s), &op->from_region) || !read_page(p, &page))
+		return false;
+	op->from_page = (uint8_t)page;
+	return number(p, "a number of pages", 1, SIM_FILE_PAGES, &op->pages);
+}
+
+static bool read_holes(struct parser *p, struct scenario_op *op)
+{
+	op->holes = p->at < p->words;
+	return !op->holes || take(p, "holes") || unexpected(p, "holes, or the end");
+}
+
 static bool read_room(struct parser *p, struct scenario_op *op)
 {
 	op->pages = -1;
@@ -432,6 +454,10 @@ static bool read_arg(struct parser *p, enum arg a, struct scenario_op *op)
 		return number(p, "a number of pages", 1, SIM_FILE_PAGES, &op->pages);
 	case MOVE:
 		return read_move(p, op);
+	case SOURCE:
+		return read_source(p, op);
+	case HOLES:
+		return read_holes(p, op);
 	case SIZE:
 		return size(p, &op->page, &op->half);
 	case ROUNDS:
@@ -517,6 +543,12 @@ static void print_arg(const struct scenario *s, enum arg a, const struct scenari
 	case MOVE:
 		put(o, "%s", op->move ? " move" : "");
 		break;
+	case SOURCE:
+		put(o, " %s %d %d", s->region[op->from_region].name, op->from_page, op->pages);
+		break;
+	case HOLES:
+		put(o, "%s", op->holes ? " holes" : "");
+		break;
 	case SIZE:
 		put(o, " %d%s", op->page, op->half ? ".5" : "");
 		break;
@@ -532,7 +564,7 @@ static void print_arg(const struct scenario *s, enum arg a, const struct scenari
 
 /* --- operations ------------------------------------------------------------------ */
 
-#define ARGS 3
+#define ARGS 4
 
 static const struct form {
 	const char *name;
@@ -541,6 +573,8 @@ static const struct form {
 } forms[] = {
 	{ "read", OP_READ, { REGION, PAGE, WORD } },
 	{ "write", OP_WRITE, { REGION, PAGE, WORD } },
+	{ "fill", OP_FILL, { REGION, PAGE } },
+	{ "walk", OP_WALK, { REGION, PAGE } },
 	{ "nowait", OP_NOWAIT, { REGION, PAGE } },
 	{ "populate", OP_POPULATE, { REGION, RANGE, RIGHTS } },
 	{ "map", OP_MAP, { REGION, AS } },
@@ -552,6 +586,7 @@ static const struct form {
 	{ "remap", OP_REMAP, { REGION, PAGES, MOVE } },
 	{ "pin", OP_PIN, { REGION, RANGE, RIGHTS } },
 	{ "unpin", OP_UNPIN, { REGION, RANGE } },
+	{ "move", OP_MOVE, { REGION, PAGE, SOURCE, HOLES } },
 	{ "resident", OP_RESIDENT, { REGION } },
 	{ "truncate", OP_TRUNCATE, { A_FILE, SIZE } },
 	{ "outside", OP_OUTSIDE, { A_FILE, SIZE } },
@@ -749,19 +784,32 @@ static bool declare_file(struct parser *p)
 	return true;
 }
 
+/* FILE PAGE PAGES shared|private, or anon PAGES */
+static bool region_content(struct parser *p, struct scenario_region *r)
+{
+	uint8_t private;
+
+	r->anon = take(p, "anon");
+	if (r->anon)
+		return number(p, "a number of pages", 1, SIM_FILE_PAGES, &r->pages);
+	if (!known(p, files_of(p->s), &r->file) ||
+	    !number(p, "its first page of the file", 0, SIM_FILE_PAGES - 1, &r->page) ||
+	    !number(p, "a number of pages", 1, SIM_FILE_PAGES - r->page, &r->pages) ||
+	    !choose(p, sharing, &private))
+		return false;
+	r->private = private;
+	return p->s->swap == 0 || r->file != p->s->swap_file ||
+	       bad(p, "a region of the swap store, expected one of a file, or `anon`");
+}
+
 static bool declare_region(struct parser *p)
 {
 	struct scenario *s = p->s;
 	struct scenario_region r = { .page = 0 };
-	uint8_t private;
 
-	if (!unknown(p, regions_of(s), SCENARIO_REGIONS, r.name) ||
-	    !known(p, files_of(s), &r.file) ||
-	    !number(p, "its first page of the file", 0, SIM_FILE_PAGES - 1, &r.page) ||
-	    !number(p, "a number of pages", 1, SIM_FILE_PAGES - r.page, &r.pages) ||
-	    !choose(p, sharing, &private) || !choose(p, rights, &r.rights))
+	if (!unknown(p, regions_of(s), SCENARIO_REGIONS, r.name) || !region_content(p, &r) ||
+	    !choose(p, rights, &r.rights))
 		return false;
-	r.private = private;
 	r.unmapped = take(p, "unmapped");
 	if (!at_end(p))
 		return false;
@@ -780,6 +828,25 @@ static bool frames(struct parser *p, bool *seen, const char *what, int low, int 
 		return false;
 	*out = (unsigned)n;
 	return at_end(p);
+}
+
+/* A file like others, but for what is in it. */
+static bool declare_swap(struct parser *p)
+{
+	struct scenario *s = p->s;
+	char name[SCENARIO_NAME];
+	static char word[] = "swap";
+
+	if (!frames(p, &p->has_swap, "a number of slots", 1, SIM_FILE_PAGES, &s->swap))
+		return false;
+	p->at = p->words = 0;
+	p->word[p->words++] = word;
+	if (!unknown(p, files_of(s), SCENARIO_FILES, name))
+		return false;
+	memcpy(s->file[s->files].name, name, sizeof(name));
+	s->file[s->files].pages = (int)s->swap;
+	s->swap_file = s->files++;
+	return true;
 }
 
 static bool declare_memory(struct parser *p)
@@ -866,7 +933,8 @@ static bool declare_expect(struct parser *p)
 {
 	static const struct choice whats[] = {
 		{ "reads", EXPECT_READS }, { "word", EXPECT_WORD }, { "retries", EXPECT_RETRIES },
-		{ "major", EXPECT_MAJOR }, { "lost", EXPECT_LOST }, { NULL, 0 },
+		{ "major", EXPECT_MAJOR }, { "lost", EXPECT_LOST }, { "vmas", EXPECT_VMAS },
+		{ NULL, 0 },
 	};
 	static const char *const usage[] = {
 		[EXPECT_READS] = "expect reads FILE PAGE <=|=|>= NUMBER",
@@ -874,6 +942,7 @@ static bool declare_expect(struct parser *p)
 		[EXPECT_RETRIES] = "expect retries <=|=|>= NUMBER",
 		[EXPECT_MAJOR] = "expect major <=|=|>= NUMBER",
 		[EXPECT_LOST] = "expect lost <=|=|>= NUMBER",
+		[EXPECT_VMAS] = "expect vmas <=|=|>= NUMBER",
 	};
 
 	if (p->s->expects == SCENARIO_EXPECTS)
@@ -896,13 +965,16 @@ static const struct declaration {
 } declarations[] = {
 	{ "title", declare_title, "title WORDS" },
 	{ "file", declare_file, "file NAME PAGES[.5]" },
-	{ "region", declare_region, "region NAME FILE PAGE PAGES shared|private r|rw [unmapped]" },
+	{ "region", declare_region,
+	  "region NAME FILE PAGE PAGES shared|private r|rw [unmapped], or NAME anon PAGES r|rw "
+	  "[unmapped]" },
+	{ "swap", declare_swap, "swap SLOTS" },
 	{ "memory", declare_memory, "memory FRAMES" },
 	{ "ahead", declare_ahead, "ahead PAGES" },
 	{ "tiny", declare_tiny, "tiny" },
 	{ "before", declare_before, "before" },
 	{ "thread", declare_thread, "thread NAME" },
-	{ "expect", declare_expect, "expect reads|word|retries|major|lost ..." },
+	{ "expect", declare_expect, "expect reads|word|retries|major|lost|vmas ..." },
 };
 
 #define DECLARATIONS (sizeof(declarations) / sizeof(declarations[0]))
@@ -993,14 +1065,40 @@ static int reach(const struct scenario *s, unsigned r)
 	return most;
 }
 
+/* The other place of a move. That they do not overlap is the api's business. */
+static bool check_source(struct parser *p, const struct scenario_op *op)
+{
+	const struct scenario_region *r = &p->s->region[op->from_region];
+	int most = reach(p->s, op->from_region);
+
+	if (!r->anon || !p->s->region[op->region].anon)
+		return bad(p, "a move of a file's pages, expected two anonymous regions");
+	if (op->from_page + op->pages > most)
+		return bad(p, "pages %d to %d of region %s, expected 0 to %d", op->from_page,
+			   op->from_page + op->pages - 1, r->name, most - 1);
+	if (op->from_region == op->region && op->from_page < op->page + op->pages &&
+	    op->page < op->from_page + op->pages)
+		return bad(p, "pages moved onto each other, expected two places");
+	return true;
+}
+
 static bool check_region_op(struct parser *p, const struct scenario_op *op)
 {
 	const struct scenario_region *r = &p->s->region[op->region];
 	int most = reach(p->s, op->region);
-	bool one = op->kind == OP_READ || op->kind == OP_WRITE || op->kind == OP_NOWAIT;
-	int first = one || op->has_range ? op->page : 0;
-	int pages = one ? 1 : op->has_range ? op->pages : 0;
+	bool one = op->kind <= OP_NOWAIT;
+	bool some = op->has_range || op->kind == OP_MOVE;
+	int first = one || some ? op->page : 0;
+	int pages = one ? 1 : some ? op->pages : 0;
 
+	if (!r->anon && (op->kind == OP_FILL || op->kind == OP_WALK))
+		return bad(p, "region %s is of a file, expected an anonymous one", r->name);
+	if (r->anon && (op->kind == OP_SYNC || op->kind == OP_ASYNC))
+		return bad(p, "region %s is anonymous, expected one of a file", r->name);
+	if (r->anon && op->kind == OP_MAP && op->has_range)
+		return bad(p, "region %s is anonymous, expected `map %s` alone", r->name, r->name);
+	if (op->kind == OP_MOVE && !check_source(p, op))
+		return false;
 	if (op->kind == OP_REMAP && r->page + op->pages > SIM_FILE_PAGES)
 		return bad(p, "region %s of %d pages, expected %d at most: it begins at page %d",
 			   r->name, op->pages, SIM_FILE_PAGES - r->page, r->page);
@@ -1022,6 +1120,11 @@ static bool check_ops(struct parser *p, const struct scenario_op *op, unsigned n
 		/* Up to this kind they have a region. */
 		if (op[i].kind <= OP_RESIDENT && !check_region_op(p, &op[i]))
 			return false;
+		bool of_file = op[i].kind >= OP_TRUNCATE && op[i].kind <= OP_PWRITE &&
+			       op[i].kind != OP_REFRESH;
+		if (of_file && p->s->swap && op[i].file == p->s->swap_file)
+			return bad(p, "the swap store's size and content are the core's, expected "
+				      "another file");
 	}
 	return true;
 }
@@ -1093,7 +1196,7 @@ static bool check_all(struct parser *p)
 
 	if (!s->title[0])
 		return bad(p, "no title, expected `title WORDS`");
-	if (s->files == 0)
+	if (s->files == 0 && s->regions == 0)
 		return bad(p, "no file, expected `file NAME PAGES`");
 	if (s->regions == 0)
 		return bad(p, "no region, expected `region NAME FILE PAGE PAGES shared|private "

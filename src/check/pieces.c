@@ -1245,6 +1245,7 @@ static bool piece_build(const struct program *p, const struct knobs *k)
 
 	E.knobs = k->sim;
 	E.on_map = NULL;
+	E.on_page = NULL;
 	E.on_drop = NULL;
 	E.on_write = NULL;
 	sim_reset();

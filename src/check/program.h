@@ -19,6 +19,7 @@
 /* What is varied from run to run, beside the schedule. In the replay file. */
 struct knobs {
 	unsigned policy; /* P0 .. P4, enum retry_policy */
+	unsigned rmap;   /* 0: A, 1: B, enum rmap_design */
 	unsigned frames; /* of memory beyond metadata; 0: the program's own */
 	unsigned ahead;  /* pages of readahead, 0: none */
 	struct sim_knobs sim;

@@ -348,7 +348,7 @@ static void usual_knobs(struct shrinker *x)
 
 	if (x->best->program->piece)
 		return;
-	for (unsigned i = 0; i < 7; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		struct knobs k = x->best->knobs;
 		k.frames = i == 0 ? usual.frames : k.frames;
 		k.ahead = i == 1 ? usual.ahead : k.ahead;
@@ -356,6 +356,7 @@ static void usual_knobs(struct shrinker *x)
 		k.sim.tlb = i == 3 ? usual.sim.tlb : k.sim.tlb;
 		k.sim.rcu_late = i == 4 ? usual.sim.rcu_late : k.sim.rcu_late;
 		k.sim.short_reads = i == 5 ? usual.sim.short_reads : k.sim.short_reads;
+		k.rmap = i == 7 ? usual.rmap : k.rmap;
 		k.sim.lazy_more = i == 6 ? usual.sim.lazy_more : k.sim.lazy_more;
 		if (same_knobs(&k, &x->best->knobs))
 			continue;

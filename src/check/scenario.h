@@ -9,6 +9,8 @@
  *     title two faults on one page: one read
  *     file A 4                        # pages; "A 4.5": the last one is half
  *     region r A 0 4 shared rw        # file, first page, pages, shared|private, r|rw
+ *     region a anon 4 rw              # anonymous memory: pages, r|rw
+ *     swap 2                          # a swap store of two slots, the file `swap`
  *     memory 12                       # frames, beyond what metadata takes
  *     thread t1
  *             read r 0
@@ -35,6 +37,8 @@
 enum op_kind {
 	OP_READ,     /* region page [word]: a load; compared with the shadow */
 	OP_WRITE,    /* region page [word]: a store of a new token */
+	OP_FILL,     /* region page: a store of one new word all over an anonymous page */
+	OP_WALK,     /* region page: find the page's entry from its folio, by the reverse map */
 	OP_NOWAIT,   /* region page: a fault that may not wait (populate's first pass) */
 	OP_POPULATE, /* region page pages r|rw */
 	OP_MAP,      /* region: map it as declared, at its old address if it had one; region
@@ -48,6 +52,7 @@ enum op_kind {
 	OP_REMAP,  /* region pages [move]: mremap to that many pages */
 	OP_PIN,    /* region page pages r|rw */
 	OP_UNPIN,  /* region page pages */
+	OP_MOVE,      /* region page, from_region from_page, pages [holes]: quire_move() */
 	OP_RESIDENT,  /* region */
 	OP_TRUNCATE,  /* file pages: ftruncate by this process; in op's page and half */
 	OP_OUTSIDE,   /* file pages: by another process, which nobody tells us of */
@@ -70,6 +75,8 @@ enum op_result {
 	RESULT_ENOMEM = 1u << 3,
 	RESULT_KILLED = 1u << 4,
 	RESULT_ERROR = 1u << 5, /* any other errno */
+	RESULT_BUSY = 1u << 6,  /* EBUSY */
+	RESULT_EXIST = 1u << 7, /* EEXIST */
 	RESULT_ANY = 0xff,
 };
 
@@ -80,6 +87,8 @@ struct scenario_op {
 	uint8_t how;    /* rights (RT_READ|RT_WRITE), enum scenario_advice, enum scenario_fail */
 	bool has_range; /* page, pages were given */
 	bool move;
+	bool holes;
+	uint8_t from_region, from_page;
 	int page, pages, half; /* half: OP_TRUNCATE, OP_OUTSIDE: and half a page more */
 	uint8_t expect;        /* enum op_result, or-ed; what may come */
 	int line;              /* of the text */
@@ -102,6 +111,7 @@ struct scenario_region {
 	char name[SCENARIO_NAME];
 	uint8_t file, rights;
 	bool private;
+	bool anon;     /* no file, no page of it */
 	bool unmapped; /* declared, but not mapped before the threads start */
 	int page, pages;
 };
@@ -118,6 +128,7 @@ enum expect_what {
 			   token that thread wrote last (thread >= 0), or as at the start */
 	EXPECT_RETRIES, /* of all faults together */
 	EXPECT_MAJOR,   /* major faults */
+	EXPECT_VMAS,    /* when all threads have ended: what is equal has become one */
 	EXPECT_LOST,    /* reads that were made for a fault and gone before it mapped them */
 };
 
@@ -142,6 +153,8 @@ struct scenario {
 	struct scenario_op before[SCENARIO_OPS];
 	struct scenario_expect expect[SCENARIO_EXPECTS];
 	unsigned files, regions, threads, befores, expects;
+	unsigned swap;   /* slots of the swap store, which is file swap_file; 0: none */
+	unsigned swap_file;
 	unsigned memory; /* frames; 0: plenty */
 	unsigned ahead;  /* pages of readahead; 0: none */
 	bool tiny;

@@ -94,6 +94,7 @@ static const struct {
 	size_t offset;
 } knob[] = {
 	{ "policy", KNOB_POLICY, offsetof(struct knobs, policy) },
+	{ "rmap", KNOB_NUMBER, offsetof(struct knobs, rmap) },
 	{ "frames", KNOB_NUMBER, offsetof(struct knobs, frames) },
 	{ "ahead", KNOB_NUMBER, offsetof(struct knobs, ahead) },
 	{ "reuse", KNOB_BOOL, offsetof(struct knobs, sim.reuse_last) },

@@ -53,6 +53,7 @@ void shadow_reset(void)
 	memset(W->owned, 0, sizeof(W->owned));
 	memset(W->droppers, 0, sizeof(W->droppers));
 	memset(W->unsure, 0, sizeof(W->unsure));
+	memset(W->anon, 0, sizeof(W->anon));
 	for (unsigned f = 0; f < W->scenario->files; f++)
 		for (int p = 0; p < SIM_FILE_PAGES; p++)
 			for (unsigned w = 0; w < SIM_WORDS; w++) {
@@ -259,4 +260,70 @@ uint64_t shadow_must_sync(unsigned file, int page, unsigned word)
 	const struct cell *c = cell_of(file, page, word);
 
 	return c->any || c->beyond || c->writers || c->values != 1 ? 0 : c->value[0];
+}
+
+/* --- anonymous memory ------------------------------------------------------------------
+ *
+ * Its pages begin as zeros, and what becomes of them is known to the step: a store, as any
+ * other; a page that is moved, or lost, when the machine or the core's note says so, at which
+ * moment nobody can reach it. So there is one right value, and calls under way widen nothing.
+ * A cell belongs to the region: mremap takes it along by the region's new address.
+ */
+
+bool shadow_anon_at(uint64_t addr, unsigned *region, int *page)
+{
+	for (unsigned r = 0; r < W->scenario->regions; r++) {
+		uint64_t at = W->addr[r];
+		if (!W->scenario->region[r].anon || !at || addr < at ||
+		    addr >= at + SIM_FILE_PAGES * RT_PAGE)
+			continue;
+		*region = r;
+		*page = (int)((addr - at) / RT_PAGE);
+		return true;
+	}
+	return false;
+}
+
+void shadow_anon_loaded(unsigned region, int page, unsigned word, uint64_t value)
+{
+	uint64_t right = W->anon[region][page][word];
+
+	if (value != right)
+		sim_fail("DATA", "%s loads %#llx at word %u of page %d of region %s; right is %#llx%s",
+			 S->t[S->cur].name, (unsigned long long)value, word, page,
+			 W->scenario->region[region].name, (unsigned long long)right,
+			 value == 0xdeaddeaddeaddeadull ? " (a frame that was freed)" : "");
+}
+
+void shadow_anon_stored(unsigned region, int page, unsigned word, uint64_t value)
+{
+	for (unsigned w = 0; w < SIM_WORDS; w++)
+		if (word == w || word == SIM_WHOLE)
+			W->anon[region][page][w] = value;
+}
+
+void shadow_anon_moved(uint64_t src, uint64_t dst)
+{
+	unsigned from, to;
+	int page, to_page;
+
+	/* The place that mremap moves to is no region's yet. */
+	if (!shadow_anon_at(src, &from, &page) || !shadow_anon_at(dst, &to, &to_page))
+		return;
+	for (unsigned w = 0; w < SIM_WORDS; w++) {
+		if (W->anon[to][to_page][w] != 0)
+			sim_fail("DATA", "%s moves a page over page %d of region %s",
+				 S->t[S->cur].name, to_page, W->scenario->region[to].name);
+		W->anon[to][to_page][w] = W->anon[from][page][w];
+		W->anon[from][page][w] = 0;
+	}
+}
+
+void shadow_anon_lost(uint64_t addr)
+{
+	unsigned region;
+	int page;
+
+	if (shadow_anon_at(addr, &region, &page))
+		memset(W->anon[region][page], 0, sizeof(W->anon[region][page]));
 }

@@ -22,6 +22,8 @@
 #include "core/filedata.h"
 #include "core/pin.h"
 #include "core/reclaim.h"
+#include "core/rmap.h"
+#include "core/move.h"
 #include "core/truncate.h"
 #include "core/writeback.h"
 #include "rt/sim/fiber.h"
@@ -56,6 +58,10 @@ void check_broken(const char *invariant, const char *fmt, ...)
 static unsigned result_of(int err)
 {
 	switch (err) {
+	case -EBUSY:
+		return RESULT_BUSY;
+	case -EEXIST:
+		return RESULT_EXIST;
 	case 0:
 		return RESULT_OK;
 	case -ENOMEM:
@@ -107,6 +113,13 @@ static void touched(void *arg, uint64_t value)
 	/* The view as it is at this moment: another thread may be replacing it. */
 	if (!sim_view_at(t->addr, &object, &index))
 		return;
+	if (object == SIM_NO_OBJECT) {
+		if (t->write)
+			shadow_anon_stored(t->region, t->page, t->word, value);
+		else
+			shadow_anon_loaded(t->region, t->page, t->word, value);
+		return;
+	}
 	int file = oracle_file_of(object);
 	if (file < 0)
 		sim_fail("STALE", "%s reaches memory of a mapping that is gone", S->t[S->cur].name);
@@ -160,6 +173,11 @@ static unsigned do_touch(const struct scenario_op *op, unsigned thread, bool wri
 {
 	struct touch t = { op->region, op->word, op->page, write, 0 };
 	uint64_t value = write ? new_token(thread) : 0;
+
+	if (op->kind == OP_FILL) {
+		t.word = SIM_WHOLE;
+		value |= value << 32; /* the same 32 bits, over and over */
+	}
 	unsigned r = touch_page(&t, &value);
 
 	if (write && r == RESULT_OK)
@@ -276,9 +294,29 @@ static const struct scenario_region *region_of(unsigned region)
 	return &W->scenario->region[region];
 }
 
+/* Anonymous regions lie apart, or neighbours would become one; some begin in the middle of a
+ * page table. */
+static int map_anon(unsigned region)
+{
+	const struct scenario_region *r = region_of(region);
+	unsigned flags = RT_VIEW_FIXED | (W->addr[region] ? 0 : RT_VIEW_NOREPLACE);
+	uint64_t addr = W->addr[region];
+
+	if (!addr)
+		addr = SIM_VBASE + (SIM_VPAGES / 8 + 8 + 20ull * region) * RT_PAGE;
+	int err = mm_map_anon(&W->mm, (uint64_t)r->pages * RT_PAGE, r->rights, flags,
+			      W->scenario->swap > 0, &addr);
+	if (!err)
+		W->addr[region] = addr;
+	return err;
+}
+
 static int map_region(unsigned region, unsigned file, int page)
 {
 	const struct scenario_region *r = region_of(region);
+
+	if (r->anon)
+		return map_anon(region);
 	unsigned flags = (r->private ? RT_VIEW_PRIVATE : 0) |
 			 (r->private || r->rights & RT_WRITE ? RT_VIEW_MAY_WRITE : 0);
 	uint64_t addr = W->addr[region], len = (uint64_t)r->pages * RT_PAGE;
@@ -316,6 +354,8 @@ static unsigned dropping(const struct scenario_op *op, int (*call)(struct mm *, 
 	uint64_t addr, len;
 
 	range_of(op, &addr, &len);
+	if (region_of(op->region)->anon)
+		return result_of(call(&W->mm, addr, len));
 	shadow_drop_begin(op->region, page, pages);
 	int err = call(&W->mm, addr, len);
 	shadow_drop_end(op->region, page, pages);
@@ -369,6 +409,77 @@ static unsigned do_remap(const struct scenario_op *op)
 	if (!err)
 		W->addr[op->region] = to;
 	return result_of(err);
+}
+
+/* --- anonymous memory
+ * ---------------------------------------------------------------------------------------------- */
+
+static unsigned do_move(const struct scenario_op *op)
+{
+	uint64_t dst = page_addr(op->region, op->page);
+	uint64_t src = page_addr(op->from_region, op->from_page);
+	uint64_t len = (uint64_t)op->pages * RT_PAGE, moved = 0;
+	const char *name = S->t[S->cur].name;
+
+	W->moving[S->cur] = true;
+	W->moved[S->cur] = 0;
+	int err = mm_move(&W->mm, dst, src, len, op->holes, &moved);
+	W->moving[S->cur] = false;
+	uint64_t seen = W->moved[S->cur] * RT_PAGE;
+	if (moved > len || (!err && moved < len) || seen > moved || (!op->holes && seen < moved))
+		sim_fail("EXPECT", "%s: a move says %llu pages and %s; %llu went", name,
+			 (unsigned long long)(moved / RT_PAGE), strerror(-err),
+			 (unsigned long long)(seen / RT_PAGE));
+	return result_of(err);
+}
+
+/* The folio at addr, with a reference; NULL: none. */
+static struct folio *hold_page(uint64_t addr)
+{
+	struct ptable *t = ptable_lookup(&W->mm, addr);
+	struct folio *f = NULL;
+
+	if (!t)
+		return NULL;
+	rt_lock(&t->lock);
+	pte_t e = t->pte[pte_slot(addr)];
+	if (e & (PTE_PRESENT | PTE_IDLE) && !pte_is_copy(e)) {
+		f = pte_folio(e);
+		folio_get(f);
+	}
+	rt_unlock(&t->lock);
+	return f;
+}
+
+/* A walker that sleeps, as an age scan would: whoever moves the page meanwhile, its entry is
+ * found. Our reference keeps reclaim from it: it has one at the end, or lost it for good. */
+static unsigned do_walk(const struct scenario_op *op)
+{
+	struct mm *mm = &W->mm;
+	bool lock = mm->rmap == RMAP_B_LOCKED;
+	uint64_t addr = page_addr(op->region, op->page);
+
+	rwlock_read_lock(&mm->mmap_lock); /* tables stay */
+	struct folio *f = hold_page(addr);
+	rwlock_read_unlock(&mm->mmap_lock);
+	struct rmap r;
+
+	if (!f)
+		return RESULT_OK;
+	if (lock)
+		folio_lock(mm, f, false);
+	bool found = rmap_lock(mm, f, false, &r);
+	if (found && (*r.pte & ~(PTE_FOLIO | PTE_WP | PTE_PRESENT | PTE_IDLE | PTE_OWN) ||
+		      pte_folio(*r.pte) != f))
+		sim_fail("RMAP", "%s is led to an entry of another page", S->t[S->cur].name);
+	if (!found && oracle_has_entry(f))
+		sim_fail("RMAP", "%s finds no entry of a page that has one", S->t[S->cur].name);
+	if (found)
+		rmap_unlock(mm, &r);
+	if (lock)
+		folio_unlock(mm, f);
+	folio_put(mm, f);
+	return RESULT_OK;
 }
 
 /* --- msync, and what it promises
@@ -457,7 +568,8 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 	range_of(op, &addr, &len);
 	if (op->kind == OP_UNMAP || op->kind == OP_MAP || op->kind == OP_REMAP ||
 	    op->kind == OP_TRUNCATE || op->kind == OP_OUTSIDE || op->kind == OP_PROTECT ||
-	    (op->kind == OP_ADVISE && region_of(op->region)->private)) {
+	    (op->kind == OP_ADVISE &&
+	     (region_of(op->region)->private || region_of(op->region)->anon))) {
 		if (pins)
 			sim_point("pins", S->pte, SIM_W);
 		W->pins_gone = true;
@@ -465,7 +577,12 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 	switch ((enum op_kind)op->kind) {
 	case OP_READ:
 	case OP_WRITE:
-		return do_touch(op, thread, op->kind == OP_WRITE);
+	case OP_FILL:
+		return do_touch(op, thread, op->kind != OP_READ);
+	case OP_MOVE:
+		return do_move(op);
+	case OP_WALK:
+		return do_walk(op);
 	case OP_NOWAIT:
 		mm_fault(mm, page_addr(op->region, op->page), false, FAULT_RETRY_NOWAIT, &e);
 		return RESULT_OK;
@@ -551,11 +668,12 @@ static unsigned do_op(const struct scenario_op *op, unsigned thread)
 
 static const char *result_names(unsigned mask, char *buf, size_t n)
 {
-	static const char *const name[] = { "ok", "sigbus", "segv", "enomem", "killed", "error" };
+	static const char *const name[] = { "ok",     "sigbus", "segv", "enomem",
+					    "killed", "error",  "busy", "exist" };
 	size_t at = 0;
 
 	buf[0] = '\0';
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < sizeof(name) / sizeof(name[0]); i++)
 		if (mask & 1u << i)
 			at += (size_t)snprintf(buf + at, n - at, "%s%s", at ? "|" : "", name[i]);
 	return buf;
@@ -575,7 +693,7 @@ static void run_op(const struct scenario_op *op, unsigned thread)
 		sim_fail("LOCK", "%s comes back from a call with %s held", S->t[S->cur].name,
 			 sim_name_of(S->t[S->cur].held[0].lock, text, sizeof(text)));
 	if (S->failures > 0)
-		allowed |= RESULT_SIGBUS | RESULT_ENOMEM | RESULT_ERROR;
+		allowed |= RESULT_SIGBUS | RESULT_ENOMEM | RESULT_ERROR | RESULT_BUSY;
 	if (S->t[S->cur].killed)
 		allowed |= RESULT_KILLED;
 	if (op->kind == OP_PIN) /* it gives up when each of a few faults came undone at once */
@@ -615,14 +733,26 @@ static size_t world_bytes(const struct scenario *s)
 	return offsetof(struct world, own) + n * sizeof(W->own[0]);
 }
 
+/* Else less memory than it says may be too little. */
+static bool swap_holds_all(void)
+{
+	unsigned pages = 0;
+
+	for (unsigned r = 0; r < scenario->regions; r++)
+		pages += scenario->region[r].anon ? (unsigned)scenario->region[r].pages : 0;
+	return pages == 0 || scenario->swap >= pages;
+}
+
 static void set_up(void *arg)
 {
 	struct mm_options o = { .budget = OPEN_BUDGET,
 				.retry = (enum retry_policy)knobs.policy,
 				.ahead_max = knobs.ahead,
 				.dirty_percent = 20,
-				.swap_handle = -1 };
-	unsigned frames = knobs.frames && !remaps ? knobs.frames
+				.rmap = (enum rmap_design)knobs.rmap,
+				.swap_handle = scenario->swap ? (int)scenario->swap_file : -1,
+				.swap_bytes = scenario->swap * RT_PAGE };
+	unsigned frames = knobs.frames && !remaps && swap_holds_all() ? knobs.frames
 			  : scenario->memory      ? scenario->memory
 						  : PLENTY;
 
@@ -654,8 +784,9 @@ static void set_up(void *arg)
 		run_op(&scenario->before[i], 0);
 	/* What the budget covers beside frames is known once each slab has a chunk; what they
 	 * grow by later is granted up to a chunk. */
-	struct slab *slabs[] = { &W->mm.folios, &W->mm.nodes, &W->mm.tables_slab, &W->mm.vmas };
-	for (unsigned i = 0; i < 4; i++)
+	struct slab *slabs[] = { &W->mm.folios,      &W->mm.nodes, &W->mm.table_nodes,
+				 &W->mm.tables_slab, &W->mm.vmas,  &W->mm.anon_vmas };
+	for (unsigned i = 0; i < sizeof(slabs) / sizeof(slabs[0]); i++)
 		slab_free(slabs[i], slab_alloc(slabs[i]));
 	W->budget_base = W->mm.metadata.v + CONFIG_ROOM_MIN + CONFIG_SLAB_BYTES;
 	rt_store_u64(&W->mm.budget, W->budget_base + frames * RT_PAGE, RT_RELAXED);
@@ -682,6 +813,8 @@ static bool scenario_build(const struct program *p, const struct knobs *k)
 		knobs.ahead = scenario->ahead;
 	E.on_map = oracle_on_map;
 	E.on_drop = oracle_on_drop;
+	E.on_page = oracle_on_page;
+	E.on_write = scenario->swap ? oracle_on_write : NULL;
 	E.on_want = oracle_on_want;
 	sim_reset();
 	if (!sim_setup(set_up, NULL))
@@ -702,6 +835,11 @@ static bool compare(const struct scenario_expect *e, uint64_t got)
 	return e->cmp == '<' ? got <= e->value : e->cmp == '>' ? got >= e->value : got == e->value;
 }
 
+static bool is_swap(unsigned file)
+{
+	return scenario->swap && file == scenario->swap_file;
+}
+
 static bool check_counts(void)
 {
 	struct mm *mm = &W->mm;
@@ -713,6 +851,10 @@ static bool check_counts(void)
 
 		switch ((enum expect_what)e->what) {
 		case EXPECT_READS:
+			/* Readahead that comes short leaves the rest to the fault, which begins
+			 * anew. */
+			if (is_swap(e->file) && knobs.ahead && knobs.sim.short_reads)
+				continue;
 			got = S->file[e->file].page_reads[e->page];
 			what = "device reads of the page";
 			break;
@@ -723,6 +865,10 @@ static bool check_counts(void)
 		case EXPECT_MAJOR:
 			got = stat_sum(mm, faults_major);
 			what = "major faults";
+			break;
+		case EXPECT_VMAS:
+			got = ((struct vma_index *)mm->index.v)->count;
+			what = "VMAs";
 			break;
 		case EXPECT_LOST:
 			got = stat_sum(mm, lost_reads);
@@ -750,7 +896,7 @@ static void take_down(void *arg)
 static bool check_device(void)
 {
 	for (unsigned f = 0; f < scenario->files && !W->outside; f++)
-		for (int p = 0; p < SIM_FILE_PAGES; p++)
+		for (int p = 0; p < SIM_FILE_PAGES && !is_swap(f); p++)
 			for (unsigned w = 0; w < SIM_WORDS; w++) {
 				uint64_t got = sim_file_word(f, (uint64_t)p, w);
 				if ((uint64_t)p * RT_PAGE + w * SIM_SECTOR >= S->file[f].size)

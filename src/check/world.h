@@ -47,6 +47,10 @@ struct world {
 	 * content the page has is not known until it is stored to again */
 	uint8_t droppers[SCENARIO_REGIONS][SIM_FILE_PAGES];
 	bool unsure[SCENARIO_REGIONS][SIM_FILE_PAGES];
+	/* the pages of anonymous regions: one right value at each moment */
+	uint64_t anon[SCENARIO_REGIONS][SIM_FILE_PAGES][SIM_WORDS];
+	bool moving[SIM_THREADS];  /* it is in quire_move() */
+	uint8_t moved[SIM_THREADS]; /* pages that went meanwhile */
 	uint64_t last_token[SCENARIO_THREADS];
 	uint32_t order[TOKENS]; /* of a token: when it was written; 0: not yet */
 	uint16_t where[TOKENS]; /* of a token: which word of which file it was for */
@@ -88,6 +92,13 @@ void shadow_drop_begin(unsigned region, int page, int pages);
 void shadow_drop_end(unsigned region, int page, int pages);
 /* Nothing is known of the file's words from this byte on. */
 void shadow_unknown(unsigned file, uint64_t from);
+/* The region that has this address, and the page of it; false: none that is anonymous. */
+bool shadow_anon_at(uint64_t addr, unsigned *region, int *page);
+/* A load or store of a word of an anonymous page; SIM_WHOLE: a store all over it. */
+void shadow_anon_loaded(unsigned region, int page, unsigned word, uint64_t value);
+void shadow_anon_stored(unsigned region, int page, unsigned word, uint64_t value);
+void shadow_anon_moved(uint64_t src, uint64_t dst);
+void shadow_anon_lost(uint64_t addr);
 bool shadow_allows(unsigned file, int page, unsigned word, uint64_t value);
 /* The one token that must be on the device if a sync begins now; 0: not known. */
 uint64_t shadow_must_sync(unsigned file, int page, unsigned word);
@@ -104,6 +115,10 @@ bool oracle_quiescent(void);
 void oracle_on_map(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
 /* At the moment a thread decides to wait for a lock of the core's. */
 void oracle_on_want(const void *wants);
+void oracle_on_page(enum sim_page what, uint64_t from, uint64_t to);
+void oracle_on_write(unsigned file, uint64_t page, unsigned word, uint64_t value);
+/* Has the folio an entry? As the driver sees it. */
+bool oracle_has_entry(const struct folio *f);
 void oracle_on_drop(unsigned object, uint64_t index, uint64_t n);
 
 #endif

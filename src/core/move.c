@@ -71,6 +71,8 @@ static void move_entry(struct move *m, unsigned i, pte_t e)
 	*src_pte(m, i) = 0;
 	m->td->present++;
 	m->ts->present--;
+	if (!(e & PTE_PRESENT))
+		rt_note_moved(m->dst + i * RT_PAGE, m->src + i * RT_PAGE);
 	if (!(e & (PTE_PRESENT | PTE_IDLE)))
 		return;
 	struct folio *f = pte_folio(e);

@@ -312,6 +312,7 @@ static uint64_t zap_slots(struct mm *mm, struct ptable *t, uint64_t base, unsign
 			if (t->pte[j])
 				end = j + 1;
 		rt_mmu_zap(&mm->mmu, base + i * RT_PAGE, end - i);
+		rt_note_lost(base + i * RT_PAGE, end - i);
 		n += clear_entries(mm, t, i, end);
 		i = end;
 	}

@@ -42,7 +42,10 @@ enum rt_order { RT_RELAXED, RT_ACQUIRE, RT_RELEASE, RT_ACQ_REL, RT_SEQ_CST };
  *   rt_note_held(p, write)   it is ours now, for reading or writing
  *   rt_note_dropped(p)       it is not any more
  *   rt_note_live(p, n), rt_note_free(p, n)   the life of an object in type-stable memory:
- *     between the two its plain fields are somebody's; after, only atomics are looked at */
+ *     between the two its plain fields are somebody's; after, only atomics are looked at
+ *   rt_note_moved(dst, src)  the page at address src is at dst from here on, and neither was
+ *     mapped: what is mapped the machine moves itself
+ *   rt_note_lost(addr, n)    what was in n pages from addr on is so no more */
 
 /* --- lock: not recursive; a waiter sleeps. A holder does not sleep, unless that is said
  * where the lock is declared.

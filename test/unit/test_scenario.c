@@ -561,11 +561,19 @@ static void prints_again(const char *name, const struct scenario *was)
 
 	at += (size_t)snprintf(text, sizeof(text), "title %s\n", was->title);
 	for (unsigned i = 0; i < was->files; i++)
+		if (was->swap && i == was->swap_file)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "swap %u\n",
+					       was->swap);
+		else
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "file %s %d%s\n",
 				       was->file[i].name, was->file[i].pages,
 				       was->file[i].half ? ".5" : "");
 	for (unsigned i = 0; i < was->regions; i++) {
 		const struct scenario_region *r = &was->region[i];
+		if (r->anon)
+			at += (size_t)snprintf(text + at, sizeof(text) - at,
+					       "region %s anon %d rw\n", r->name, r->pages);
+		else
 		at += (size_t)snprintf(text + at, sizeof(text) - at,
 				       "region %s %s %d %d shared rw\n", r->name,
 				       was->file[r->file].name, r->page, r->pages);

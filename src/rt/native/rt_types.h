@@ -85,6 +85,8 @@ static inline void rt_count_u64(rt_u64 *p, uint64_t n)
 #define rt_note_dropped(p)     ((void)0)
 #define rt_note_live(p, n)     ((void)0)
 #define rt_note_free(p, n)     ((void)0)
+#define rt_note_moved(d, s)    ((void)0)
+#define rt_note_lost(a, n)     ((void)0)
 
 /* 0 free, 1 held, 2 held and somebody sleeps (Drepper, "Futexes are tricky"). */
 struct rt_lock {

@@ -96,6 +96,23 @@ void pool_check_readable(const void *p, size_t bytes)
 			sim_fail("CONTRACT", "a frame of a pool is read that is not there");
 }
 
+static void tell(enum sim_page what, uint64_t from, uint64_t to)
+{
+	if (E.on_page)
+		E.on_page(what, from, to);
+}
+
+void rt_note_moved(uint64_t dst, uint64_t src)
+{
+	tell(SIM_PAGE_MOVED, src, dst);
+}
+
+void rt_note_lost(uint64_t addr, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		tell(SIM_PAGE_LOST, addr + i * RT_PAGE, 0);
+}
+
 /* What was taken is what is in the pool: nobody writes there. */
 static void check_unwritten(unsigned slot)
 {
@@ -142,7 +159,11 @@ void rt_pool_drop(struct rt_mmu *mmu, struct rt_pool *p, uint64_t frame, uint64_
 {
 	(void)mmu;
 	machine_point("pool_drop", MEMORY, SIM_W);
-	drop(slot_of(p, frame, n), n);
+	unsigned slot = slot_of(p, frame, n);
+	for (uint64_t i = 0; i < n; i++)
+		if (S->pool_frame[slot + i])
+			tell(SIM_PAGE_DROP, frame + i, 0);
+	drop(slot, n);
 	machine_seen(n);
 }
 
@@ -256,6 +277,7 @@ int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t
 			break;
 		}
 		machine_copy(S->frame[frame], (const char *)buf + done * RT_PAGE, RT_PAGE);
+		tell(SIM_PAGE_FILL, addr + done * RT_PAGE, 0);
 		set_entry(addr + done * RT_PAGE, (unsigned)frame, wp);
 	}
 	return answer(done, err);
@@ -292,6 +314,9 @@ int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64
 	if (!v)
 		return answer(0, -ENOENT);
 	check_told(addr, n, there);
+	for (uint64_t i = 0; i < end; i++)
+		if (is_mapped(addr + i * RT_PAGE))
+			tell(SIM_PAGE_TAKE, addr + i * RT_PAGE, frame + i);
 	unmap(addr, n, end, taken);
 	check_slots(slot_of(p, frame, n), end, false);
 	for (uint64_t i = 0; i < end; i++)
@@ -319,6 +344,7 @@ int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_
 			err = -EEXIST;
 			break;
 		}
+		tell(SIM_PAGE_PUT, frame + done, addr + done * RT_PAGE);
 		set_entry(addr + done * RT_PAGE, slot_empty(slot), false);
 	}
 	return answer(done, err);
@@ -350,12 +376,15 @@ int64_t rt_mmu_move(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64_t n)
 		free++;
 	if (free < end)
 		err = -EEXIST;
+	for (uint64_t i = 0; i < free; i++)
+		tell(SIM_PAGE_MOVE, src + i * RT_PAGE, dst + i * RT_PAGE);
 	unmap(src, n, free, moved);
 	for (uint64_t i = 0; i < free; i++) {
 		uint64_t addr = dst + i * RT_PAGE;
 		if (!anon_view(addr, 1, RT_WRITE, "move") || is_mapped(addr))
 			sim_fail("CONTRACT", "something comes where pages are moved to meanwhile");
 		set_entry(addr, moved[i] - 1u, false);
+		tell(SIM_PAGE_MOVED, src + i * RT_PAGE, addr);
 	}
 	return answer(free, err);
 }

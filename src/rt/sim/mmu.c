@@ -581,7 +581,11 @@ SIM_RAW enum sim_access sim_access(uint64_t vaddr, unsigned word, bool write, ui
 		machine_seen(1);
 		return SIM_ACCESS_FAULT;
 	}
-	if (write)
+	for (unsigned i = 0; word == SIM_WHOLE && i < RT_PAGE / sizeof(*value); i++)
+		frame_word(frame, 0)[i] = *value;
+	if (word == SIM_WHOLE)
+		;
+	else if (write)
 		*frame_word(frame, word) = *value;
 	else
 		*value = *frame_word(frame, word);

@@ -58,6 +58,8 @@ void rt_note_held(const void *p, bool write);
 void rt_note_dropped(const void *p);
 void rt_note_live(void *p, size_t n);
 void rt_note_free(void *p, size_t n);
+void rt_note_moved(uint64_t dst, uint64_t src);
+void rt_note_lost(uint64_t addr, uint64_t n);
 
 struct rt_thread {
 	int id;

@@ -46,6 +46,7 @@
 #define SIM_IOS          8
 #define SIM_WORDS        2 /* of each page, that content is judged by: sectors */
 #define SIM_SECTOR       (RT_PAGE / SIM_WORDS)
+#define SIM_WHOLE        0xfeu /* a store: to every word there is */
 
 enum sim_class {
 	SIM_R,
@@ -207,6 +208,18 @@ struct sim_knobs {
 	bool lazy_more;   /* a request with more to follow waits for the flush */
 };
 
+/* What happens to a page of a view without an object. Of the machine: its entry, the moment
+ * before; of the core, by its notes: what it is to those who look at the address. */
+enum sim_page {
+	SIM_PAGE_FILL,  /* addr */
+	SIM_PAGE_TAKE,  /* addr -> frame of the pool: is unmapped now, and there after the flush */
+	SIM_PAGE_PUT,   /* frame of the pool -> addr */
+	SIM_PAGE_MOVE,  /* src -> dst: the first is unmapped now */
+	SIM_PAGE_DROP,  /* frame of the pool, which is there */
+	SIM_PAGE_MOVED, /* src -> dst: it is there in this step */
+	SIM_PAGE_LOST,  /* addr */
+};
+
 /* The driver's side: not part of a run. */
 struct sim_engine {
 	/* pick - a thread of `enabled`; -1: give the run up. must: cur cannot go on, or
@@ -238,6 +251,7 @@ struct sim_engine {
 	/* The checker's own look at what the machine does; NULL: none. */
 	void (*on_map)(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
 	void (*on_drop)(unsigned object, uint64_t index, uint64_t n);
+	void (*on_page)(enum sim_page what, uint64_t from, uint64_t to);
 	void (*on_write)(unsigned file, uint64_t page, unsigned word, uint64_t value);
 	/* The current thread will wait for this lock, if it must. */
 	void (*on_want)(const void *lock);
