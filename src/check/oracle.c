@@ -23,10 +23,10 @@ static struct {
 	struct folio *folio[FOLIOS];
 	uint32_t mapped[FOLIOS], pins[FOLIOS];
 	unsigned n;
-	uint64_t present, own, dirty, cached, bounced, pinned;
-	uint64_t anon;                   /* folios: with an entry, or cached at a slot */
+	uint64_t present, own, dirty, cached, bounced, pinned, removed;
+	uint64_t anon; /* folios: with an entry, or cached at a slot */
 	struct folio *anon_folio[FOLIOS];
-	uint8_t slot[SIM_FILE_PAGES];    /* what names it, as struct swap's state has it */
+	uint8_t slot[SIM_FILE_PAGES]; /* what names it, as struct swap's state has it */
 	uint32_t slots;
 	bool frame[SIM_POOL_FRAMES];
 } seen;
@@ -136,6 +136,9 @@ static void collect_folios(const struct mapping *m)
 			seen.bounced++;
 		at = key + folio_pages(f);
 	}
+	/* Removed, and still on the dirty stack. */
+	for (const struct folio *f = m->dirty; f; f = f->dirty_next)
+		seen.removed += f->mapping == NULL;
 	REQUIRE(m->cached.v == pages, "COUNT", "a mapping counts %llu pages, and has %llu",
 		(ull)m->cached.v, (ull)pages);
 	seen.cached += pages;
@@ -184,12 +187,14 @@ static void anon_folio(const struct folio *f, uint32_t refs, uint64_t addr)
 	if (broken || seen.anon == FOLIOS)
 		return;
 	seen.anon_folio[seen.anon++] = (struct folio *)f;
-	REQUIRE(f->state.v & FOLIO_ANON, "STALE", "%#llx: a folio that is not anonymous", (ull)addr);
+	REQUIRE(f->state.v & FOLIO_ANON, "STALE", "%#llx: a folio that is not anonymous",
+		(ull)addr);
 	REQUIRE(!(f->state.v & FOLIO_LOCKED), "LOCK", "the folio at %#llx is left locked",
 		(ull)addr);
-	REQUIRE(!(f->state.v & FOLIO_WRITEBACK), "WAKE", "the folio at %#llx stays under write-back",
+	REQUIRE(!(f->state.v & FOLIO_WRITEBACK), "WAKE",
+		"the folio at %#llx stays under write-back", (ull)addr);
+	REQUIRE(f->state.v & FOLIO_UPTODATE, "UPT", "the folio at %#llx is not uptodate",
 		(ull)addr);
-	REQUIRE(f->state.v & FOLIO_UPTODATE, "UPT", "the folio at %#llx is not uptodate", (ull)addr);
 	REQUIRE(f->refs.v == refs, "REF", "the folio at %#llx has %u references, %u would be right",
 		(ull)addr, f->refs.v, refs);
 	REQUIRE(!list_empty(&f->lru), "LEAK", "the folio at %#llx is on no list of reclaim",
@@ -226,8 +231,8 @@ static void anon_present(uint64_t addr, pte_t e, const struct sim_pte *hw)
 		"%#llx is write-protected for us alone", (ull)addr);
 	REQUIRE(e & PTE_WP || !wp || S->failures > 0, "PTE",
 		"%#llx is write-protected for the machine alone", (ull)addr);
-	REQUIRE(wp || f->state.v & FOLIO_DIRTY, "CLEAN", "%#llx is writable, and its folio is clean",
-		(ull)addr);
+	REQUIRE(wp || f->state.v & FOLIO_DIRTY, "CLEAN",
+		"%#llx is writable, and its folio is clean", (ull)addr);
 	content_is(addr, S->frame[hw->frame], "in its frame");
 	clean_is(f, addr, S->frame[hw->frame]);
 	seen.present++;
@@ -268,8 +273,9 @@ static void cached_at(uint32_t slot, const struct folio *f)
 	seen.bounced++;
 	for (unsigned w = 0; w < SIM_WORDS; w++) {
 		uint64_t got = *(const uint64_t *)((const char *)f->bounced + w * SIM_SECTOR);
-		REQUIRE(got == slot_word(slot, w), "DATA", "slot %u is cached as %#llx, and has %#llx",
-			slot, (ull)got, (ull)slot_word(slot, w));
+		REQUIRE(got == slot_word(slot, w), "DATA",
+			"slot %u is cached as %#llx, and has %#llx", slot, (ull)got,
+			(ull)slot_word(slot, w));
 	}
 }
 
@@ -308,8 +314,8 @@ static void anon_found(const struct vma *v, uint64_t addr, const struct folio *f
 
 static void anon_entry(const struct vma *v, uint64_t addr, pte_t e, const struct sim_pte *hw)
 {
-	unsigned kinds = !!(e & PTE_PRESENT) + !!(e & PTE_IDLE) + !!(e & PTE_SWAP) +
-			 !!(e & PTE_SAME);
+	unsigned kinds =
+		!!(e & PTE_PRESENT) + !!(e & PTE_IDLE) + !!(e & PTE_SWAP) + !!(e & PTE_SAME);
 
 	REQUIRE(kinds == 1 && e & PTE_OWN, "PTE", "%#llx has an entry of no kind: %#llx", (ull)addr,
 		(ull)e);
@@ -354,7 +360,8 @@ static void check_swap(void)
 	void *value;
 	uint64_t key;
 
-	for (uint64_t at = 0; radix_gang(&s->cache, at, SLOT_NONE, &value, &key, 1) > 0; at = key + 1)
+	for (uint64_t at = 0; radix_gang(&s->cache, at, SLOT_NONE, &value, &key, 1) > 0;
+	     at = key + 1)
 		cached_at((uint32_t)key, value);
 	for (slot = 0; slot < s->slots && !broken; slot++) {
 		bool is_bad = s->state[slot] & SLOT_BAD;
@@ -367,8 +374,8 @@ static void check_swap(void)
 		REQUIRE(bitmap_test(s->taken, slot) == (s->state[slot] != 0), "SLOT",
 			"slot %u is free in one place alone", slot);
 	}
-	REQUIRE(s->used == used && s->bad == bad, "COUNT", "%u slots are used, %u bad; counted %u, %u",
-		used, bad, s->used, s->bad);
+	REQUIRE(s->used == used && s->bad == bad, "COUNT",
+		"%u slots are used, %u bad; counted %u, %u", used, bad, s->used, s->bad);
 	REQUIRE(s->lock.owner == 0, "LOCK", "swap.lock is left locked");
 }
 
@@ -464,7 +471,7 @@ static void check_anon_counters(void)
 		(long long)mm->swapping.v);
 	REQUIRE(mm->inflight.v == 0, "COUNT", "%lld pages in flight, and nothing runs",
 		(long long)mm->inflight.v);
-	REQUIRE(in_use(&mm->folios) == seen.n + seen.anon, "LEAK",
+	REQUIRE(in_use(&mm->folios) == seen.n + seen.removed + seen.anon, "LEAK",
 		"%llu folios in use, %llu are found", (ull)in_use(&mm->folios),
 		(ull)(seen.n + seen.anon));
 	REQUIRE(mm->anon_lock.owner == 0 && mm->frames.lock.owner == 0, "LOCK",
@@ -594,9 +601,9 @@ static void check_counters(void)
 		(long long)mm->writeback.v);
 	REQUIRE(mm->pinned.v == seen.pinned, "COUNT", "%llu pages pinned, counted %lld",
 		(ull)seen.pinned, (long long)mm->pinned.v);
-	REQUIRE(mm->charged.v == mm->metadata.v + (seen.cached + seen.own + seen.anon) * RT_PAGE, "COUNT",
-		"%llu bytes charged; metadata %llu and %llu frames make %llu", (ull)mm->charged.v,
-		(ull)mm->metadata.v, (ull)(seen.cached + seen.own + seen.anon),
+	REQUIRE(mm->charged.v == mm->metadata.v + (seen.cached + seen.own + seen.anon) * RT_PAGE,
+		"COUNT", "%llu bytes charged; metadata %llu and %llu frames make %llu",
+		(ull)mm->charged.v, (ull)mm->metadata.v, (ull)(seen.cached + seen.own + seen.anon),
 		(ull)(mm->metadata.v + (seen.cached + seen.own + seen.anon) * RT_PAGE));
 	REQUIRE(list_pages(&mm->lru.cold) == mm->lru.cold_pages &&
 			list_pages(&mm->lru.hot) == mm->lru.hot_pages &&
@@ -805,7 +812,8 @@ static void on_put(uint64_t frame, uint64_t addr)
 			 (ull)frame, (ull)addr);
 	need_locked(pte_folio(e), addr, "puts");
 	if (pte_folio(e)->state.v & FOLIO_WRITEBACK)
-		sim_fail("UPT", "%s puts the page at %#llx, which is being written", name, (ull)addr);
+		sim_fail("UPT", "%s puts the page at %#llx, which is being written", name,
+			 (ull)addr);
 }
 
 /* Taken, or moved: nobody else may be at it. */
@@ -815,7 +823,8 @@ static void on_gone(uint64_t addr, const char *does, bool pins)
 	const char *name = S->t[S->cur].name;
 
 	if (!(e & PTE_PRESENT))
-		sim_fail("PTE", "%s %s the page at %#llx, which is not mapped", name, does, (ull)addr);
+		sim_fail("PTE", "%s %s the page at %#llx, which is not mapped", name, does,
+			 (ull)addr);
 	need_locked(pte_folio(e), addr, does);
 	if (pte_pins(e) > 0 && !pins)
 		sim_fail("EXCL", "%s %s the page at %#llx, which is pinned", name, does, (ull)addr);
@@ -888,8 +897,8 @@ void oracle_on_page(enum sim_page what, uint64_t from, uint64_t to)
 		on_gone(from, "moves", !W->moving[S->cur]);
 		need_anon_write(pte_folio(entry_of(from, "moves")), from);
 		if (entry_of(to, "moves to") != 0)
-			sim_fail("EXCL", "%s moves a page to %#llx, where one is", S->t[S->cur].name,
-				 (ull)to);
+			sim_fail("EXCL", "%s moves a page to %#llx, where one is",
+				 S->t[S->cur].name, (ull)to);
 		break;
 	case SIM_PAGE_DROP:
 		on_frame_drop(from);

@@ -932,8 +932,12 @@ static bool expect_count(struct parser *p, struct scenario_expect *e)
 static bool declare_expect(struct parser *p)
 {
 	static const struct choice whats[] = {
-		{ "reads", EXPECT_READS }, { "word", EXPECT_WORD }, { "retries", EXPECT_RETRIES },
-		{ "major", EXPECT_MAJOR }, { "lost", EXPECT_LOST }, { "vmas", EXPECT_VMAS },
+		{ "reads", EXPECT_READS },
+		{ "word", EXPECT_WORD },
+		{ "retries", EXPECT_RETRIES },
+		{ "major", EXPECT_MAJOR },
+		{ "lost", EXPECT_LOST },
+		{ "vmas", EXPECT_VMAS },
 		{ NULL, 0 },
 	};
 	static const char *const usage[] = {

@@ -52,7 +52,7 @@ enum op_kind {
 	OP_REMAP,  /* region pages [move]: mremap to that many pages */
 	OP_PIN,    /* region page pages r|rw */
 	OP_UNPIN,  /* region page pages */
-	OP_MOVE,      /* region page, from_region from_page, pages [holes]: quire_move() */
+	OP_MOVE,   /* region page, from_region from_page, pages [holes]: quire_move() */
 	OP_RESIDENT,  /* region */
 	OP_TRUNCATE,  /* file pages: ftruncate by this process; in op's page and half */
 	OP_OUTSIDE,   /* file pages: by another process, which nobody tells us of */
@@ -153,7 +153,7 @@ struct scenario {
 	struct scenario_op before[SCENARIO_OPS];
 	struct scenario_expect expect[SCENARIO_EXPECTS];
 	unsigned files, regions, threads, befores, expects;
-	unsigned swap;   /* slots of the swap store, which is file swap_file; 0: none */
+	unsigned swap; /* slots of the swap store, which is file swap_file; 0: none */
 	unsigned swap_file;
 	unsigned memory; /* frames; 0: plenty */
 	unsigned ahead;  /* pages of readahead; 0: none */

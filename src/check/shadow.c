@@ -289,7 +289,8 @@ void shadow_anon_loaded(unsigned region, int page, unsigned word, uint64_t value
 	uint64_t right = W->anon[region][page][word];
 
 	if (value != right)
-		sim_fail("DATA", "%s loads %#llx at word %u of page %d of region %s; right is %#llx%s",
+		sim_fail("DATA",
+			 "%s loads %#llx at word %u of page %d of region %s; right is %#llx%s",
 			 S->t[S->cur].name, (unsigned long long)value, word, page,
 			 W->scenario->region[region].name, (unsigned long long)right,
 			 value == 0xdeaddeaddeaddeadull ? " (a frame that was freed)" : "");

@@ -39,6 +39,7 @@ static const struct scenario *scenario; /* of the world that stands */
 static struct knobs knobs;
 static bool remaps; /* some operation maps, unmaps or moves */
 static bool pins;   /* ... pins */
+static bool protects;
 
 void check_broken(const char *invariant, const char *fmt, ...)
 {
@@ -693,13 +694,15 @@ static void run_op(const struct scenario_op *op, unsigned thread)
 		sim_fail("LOCK", "%s comes back from a call with %s held", S->t[S->cur].name,
 			 sim_name_of(S->t[S->cur].held[0].lock, text, sizeof(text)));
 	if (S->failures > 0)
-		allowed |= RESULT_SIGBUS | RESULT_ENOMEM | RESULT_ERROR | RESULT_BUSY;
+		allowed |=
+			RESULT_SIGBUS | RESULT_ENOMEM | RESULT_ERROR | RESULT_BUSY | RESULT_EXIST;
 	if (S->t[S->cur].killed)
 		allowed |= RESULT_KILLED;
 	if (op->kind == OP_PIN) /* it gives up when each of a few faults came undone at once */
 		allowed |= RESULT_ENOMEM;
-	/* A call that maps, and fails, may have taken away what was there. */
-	if (S->failures > 0 && remaps)
+	/* A call that maps, and fails, may have taken away what was there; one that protects may
+	 * not have given back what one before it took. */
+	if (S->failures > 0 && (remaps || protects))
 		allowed |= RESULT_SEGV | RESULT_ENOMEM;
 	if (r & allowed)
 		return;
@@ -753,8 +756,8 @@ static void set_up(void *arg)
 				.swap_handle = scenario->swap ? (int)scenario->swap_file : -1,
 				.swap_bytes = scenario->swap * RT_PAGE };
 	unsigned frames = knobs.frames && !remaps && swap_holds_all() ? knobs.frames
-			  : scenario->memory      ? scenario->memory
-						  : PLENTY;
+			  : scenario->memory                          ? scenario->memory
+								      : PLENTY;
 
 	(void)arg;
 	W = rt_pages_alloc(world_bytes(scenario));
@@ -809,6 +812,7 @@ static bool scenario_build(const struct program *p, const struct knobs *k)
 	knobs = *k;
 	remaps = has(scenario, OP_MAP) || has(scenario, OP_REMAP) || has(scenario, OP_UNMAP);
 	pins = has(scenario, OP_PIN) || has(scenario, OP_UNPIN);
+	protects = has(scenario, OP_PROTECT);
 	if (!knobs.ahead)
 		knobs.ahead = scenario->ahead;
 	E.on_map = oracle_on_map;

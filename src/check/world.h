@@ -49,7 +49,7 @@ struct world {
 	bool unsure[SCENARIO_REGIONS][SIM_FILE_PAGES];
 	/* the pages of anonymous regions: one right value at each moment */
 	uint64_t anon[SCENARIO_REGIONS][SIM_FILE_PAGES][SIM_WORDS];
-	bool moving[SIM_THREADS];  /* it is in quire_move() */
+	bool moving[SIM_THREADS];   /* it is in quire_move() */
 	uint8_t moved[SIM_THREADS]; /* pages that went meanwhile */
 	uint64_t last_token[SCENARIO_THREADS];
 	uint32_t order[TOKENS]; /* of a token: when it was written; 0: not yet */

@@ -565,18 +565,18 @@ static void prints_again(const char *name, const struct scenario *was)
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "swap %u\n",
 					       was->swap);
 		else
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "file %s %d%s\n",
-				       was->file[i].name, was->file[i].pages,
-				       was->file[i].half ? ".5" : "");
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "file %s %d%s\n",
+					       was->file[i].name, was->file[i].pages,
+					       was->file[i].half ? ".5" : "");
 	for (unsigned i = 0; i < was->regions; i++) {
 		const struct scenario_region *r = &was->region[i];
 		if (r->anon)
 			at += (size_t)snprintf(text + at, sizeof(text) - at,
 					       "region %s anon %d rw\n", r->name, r->pages);
 		else
-		at += (size_t)snprintf(text + at, sizeof(text) - at,
-				       "region %s %s %d %d shared rw\n", r->name,
-				       was->file[r->file].name, r->page, r->pages);
+			at += (size_t)snprintf(text + at, sizeof(text) - at,
+					       "region %s %s %d %d shared rw\n", r->name,
+					       was->file[r->file].name, r->page, r->pages);
 	}
 	for (unsigned t = 0; t < was->threads; t++) {
 		const struct scenario_thread *th = &was->thread[t];

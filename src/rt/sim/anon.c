@@ -178,16 +178,30 @@ void rt_pool_close(struct rt_mmu *mmu, struct rt_pool *p)
 
 /* --- what the four have in common ---------------------------------------------------- */
 
-/* How many of n pages a call comes to; 0: *err says why, one of `errs`. */
-static uint64_t reach(const char *what, uint64_t n, const int *errs, unsigned count, int *err)
+/* What becomes of a call on n pages. */
+struct course {
+	uint64_t end;  /* it comes to this one */
+	int err;       /* why to none, if end is 0 */
+	bool protects; /* the rest are write-protected */
+};
+
+/* One choice, for a schedule names each by its operation: the errno, one of `errs`, or how far,
+ * and whether the rest is protected (leaves). */
+static struct course course_of(const char *what, uint64_t n, const int *errs, unsigned count,
+			       bool leaves)
 {
-	*err = 0;
+	unsigned outcomes = count + (unsigned)n - 1;
+
 	if (!sim_hiccups(what))
-		return n;
-	n = n > 1 ? UNSEEN(E.choose(E.explorer, SIM_VALUE, (unsigned)n)) : 0;
-	if (n == 0)
-		*err = errs[UNSEEN(E.choose(E.explorer, SIM_VALUE, count))];
-	return n;
+		return (struct course){ .end = n };
+	unsigned c = UNSEEN(E.choose(E.explorer, SIM_VALUE, leaves ? 2 * outcomes : outcomes));
+	struct course got = { .protects = c >= outcomes };
+	c %= outcomes;
+	if (c < count)
+		got.err = errs[c];
+	else
+		got.end = c - count + 1;
+	return got;
 }
 
 static int64_t answer(uint64_t done, int err)
@@ -229,12 +243,11 @@ static void set_entry(uint64_t addr, unsigned frame, bool wp)
 
 /*
  * Unmap the pages up to `end` of the n that were asked for, with a point before the flush; those
- * that are left may be write-protected. frame: of each page, + 1; 0: it was not mapped.
+ * that are left are write-protected, or not. frame: of each page, + 1; 0: it was not mapped.
  */
-static void unmap(uint64_t addr, uint64_t n, uint64_t end, uint16_t *frame)
+static void unmap(uint64_t addr, uint64_t n, uint64_t end, bool protects, uint16_t *frame)
 {
 	unsigned first = vpage_of(addr);
-	bool protects = end < n && E.choose && UNSEEN(E.choose(E.explorer, SIM_VALUE, 2)) == 1;
 
 	for (uint64_t i = 0; i < end; i++) {
 		struct sim_pte *pte = &S->pte[first + i];
@@ -257,16 +270,16 @@ int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t
 {
 	static const int errs[] = { -EAGAIN, -ENOMEM };
 	uint64_t done;
-	int err;
 
 	(void)mmu;
 	machine_point("mmu_fill", MEMORY, SIM_W);
-	uint64_t end = reach("mmu_fill", n, errs, 2, &err);
+	struct course c = course_of("mmu_fill", n, errs, 2, false);
+	int err = c.err;
 	if (!anon_view(addr, n, 0, "fill"))
 		return answer(0, -ENOENT);
 	if (pool_has(buf, n * RT_PAGE))
 		pool_check_readable(buf, n * RT_PAGE);
-	for (done = 0; done < end; done++) {
+	for (done = 0; done < c.end; done++) {
 		if (is_mapped(addr + done * RT_PAGE)) {
 			err = -EEXIST;
 			break;
@@ -303,43 +316,42 @@ int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64
 {
 	static const int errs[] = { -EAGAIN, -ENOMEM, -EBUSY };
 	uint16_t taken[SIM_POOL_FRAMES];
-	int err;
 
 	(void)mmu;
 	machine_point("take", MEMORY, SIM_W);
 	unsigned slot = slot_of(p, frame, n);
 	check_slots(slot, n, false);
 	struct sim_view *v = anon_view(addr, n, RT_READ | RT_WRITE, "take");
-	uint64_t end = reach("mmu_take", n, errs, v && is_mapped(addr) ? 3 : 2, &err);
+	struct course c = course_of("mmu_take", n, errs, v && is_mapped(addr) ? 3 : 2, true);
 	if (!v)
 		return answer(0, -ENOENT);
 	check_told(addr, n, there);
-	for (uint64_t i = 0; i < end; i++)
+	for (uint64_t i = 0; i < c.end; i++)
 		if (is_mapped(addr + i * RT_PAGE))
 			tell(SIM_PAGE_TAKE, addr + i * RT_PAGE, frame + i);
-	unmap(addr, n, end, taken);
-	check_slots(slot_of(p, frame, n), end, false);
-	for (uint64_t i = 0; i < end; i++)
+	unmap(addr, n, c.end, c.protects, taken);
+	check_slots(slot_of(p, frame, n), c.end, false);
+	for (uint64_t i = 0; i < c.end; i++)
 		if (taken[i])
 			slot_fill(slot + (unsigned)i, taken[i] - 1u);
-	return answer(end, err);
+	return answer(c.end, c.err);
 }
 
 int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame, uint64_t n)
 {
 	static const int errs[] = { -EAGAIN, -ENOMEM, -EBUSY };
 	uint64_t done;
-	int err;
 
 	(void)mmu;
 	machine_point("put", MEMORY, SIM_W);
 	unsigned slot = slot_of(p, frame, n);
 	check_slots(slot, n, true);
 	check_unread(slot, n, "put");
-	uint64_t end = reach("mmu_put", n, errs, 3, &err);
+	struct course c = course_of("mmu_put", n, errs, 3, false);
+	int err = c.err;
 	if (!anon_view(addr, n, RT_WRITE, "put"))
 		return answer(0, -ENOENT);
-	for (done = 0; done < end; done++, slot++) {
+	for (done = 0; done < c.end; done++, slot++) {
 		if (is_mapped(addr + done * RT_PAGE)) {
 			err = -EEXIST;
 			break;
@@ -364,21 +376,21 @@ int64_t rt_mmu_move(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64_t n)
 	static const int errs[] = { -EAGAIN, -ENOMEM, -EBUSY };
 	uint16_t moved[SIM_FRAMES];
 	uint64_t free = 0;
-	int err;
 
 	(void)mmu;
 	machine_point("move", MEMORY, SIM_W);
-	uint64_t end = reach("mmu_move", n, errs, 3, &err);
+	struct course c = course_of("mmu_move", n, errs, 3, true);
+	int err = c.err;
 	if (!anon_view(dst, n, RT_WRITE, "move") || !anon_view(src, n, RT_WRITE, "move"))
 		return answer(0, -ENOENT);
 	check_movable(dst, src, n);
-	while (free < end && !is_mapped(dst + free * RT_PAGE))
+	while (free < c.end && !is_mapped(dst + free * RT_PAGE))
 		free++;
-	if (free < end)
+	if (free < c.end)
 		err = -EEXIST;
 	for (uint64_t i = 0; i < free; i++)
 		tell(SIM_PAGE_MOVE, src + i * RT_PAGE, dst + i * RT_PAGE);
-	unmap(src, n, free, moved);
+	unmap(src, n, free, c.protects, moved);
 	for (uint64_t i = 0; i < free; i++) {
 		uint64_t addr = dst + i * RT_PAGE;
 		if (!anon_view(addr, 1, RT_WRITE, "move") || is_mapped(addr))
