@@ -513,7 +513,8 @@ static int move_anon(struct mm *mm, struct vma *to, struct vma *from, uint64_t l
 	unsigned rights = from->rights;
 	int err = 0;
 
-	anon_vma_clone(to, from);
+	if (!rt_load_ptr(&to->anon_vma, RT_RELAXED)) /* on the way back it has it */
+		anon_vma_clone(to, from);
 	/* The machine moves between views that can be written. Elsewhere all is idle, but for
 	 * what is pinned. */
 	if (rights & RT_WRITE || rt_load_ptr(&from->anon_vma, RT_RELAXED))
