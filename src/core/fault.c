@@ -255,6 +255,11 @@ static bool prepare_retry(struct fault *f, unsigned result, unsigned *stalls)
 		}
 		return true; /* not a try: it never waited for the folio */
 	}
+	if (result & FAULT_MMAP) {
+		/* Nor is this one; and where it goes on it does not come back from. */
+		stat_inc(mm, retries_mmap);
+		return true;
+	}
 	/* Tried once, it sleeps with the lock held: there is no third round. */
 	ASSERT(!(f->flags & FAULT_TRIED));
 	f->flags |= FAULT_TRIED;
@@ -295,7 +300,8 @@ static enum fault_end fault_loop(struct fault *f, struct fault_error *e)
 		unsigned result = handle_fault(f);
 
 		/* Qualifiers come with what they qualify, and say nothing else. */
-		ASSERT(result & FAULT_RETRY || !(result & (FAULT_RETRY_VMA | FAULT_RECLAIM)));
+		ASSERT(result & FAULT_RETRY ||
+		       !(result & (FAULT_RETRY_VMA | FAULT_RECLAIM | FAULT_MMAP)));
 		ASSERT(!(result & FAULT_COMPLETED) || f->vma == NULL);
 		if (result & FAULT_ERROR)
 			return fault_failed(f, e);

@@ -30,7 +30,7 @@ enum fault_flag {
 	FAULT_VMA_LOCK = 1u << 5, /* the fault lock is the VMA lock */
 };
 
-/* Results. RETRY_VMA and RECLAIM only together with RETRY; never an ERROR with RETRY. */
+/* Results. RETRY_VMA, RECLAIM and MMAP only together with RETRY; never an ERROR with RETRY. */
 enum fault_result {
 	FAULT_OOM = 1u << 0,     /* the budget cannot hold it */
 	FAULT_SIGBUS = 1u << 1,  /* past the end, or a read failed: fault->error */
@@ -42,6 +42,7 @@ enum fault_result {
 	FAULT_COMPLETED = 1u << 7, /* done, and the fault lock is released */
 	FAULT_RETRY_VMA = 1u << 8, /* the VMA lock will do: dropped only for the cache */
 	FAULT_RECLAIM = 1u << 9,   /* dropped because memory is needed first */
+	FAULT_MMAP = 1u << 10,     /* dropped at once: only the mmap_lock will do */
 };
 #define FAULT_ERROR (FAULT_OOM | FAULT_SIGBUS | FAULT_SIGSEGV)
 

@@ -574,7 +574,7 @@ unsigned do_anon_fault(struct fault *f)
 		/* It may come to be shared with a neighbour, which must hold still. */
 		if (f->flags & FAULT_VMA_LOCK) {
 			fault_lock_release(f);
-			return FAULT_RETRY;
+			return FAULT_RETRY | FAULT_MMAP;
 		}
 		if (anon_vma_prepare(f->mm, f->vma) != 0)
 			return fault_error(f, FAULT_OOM, ENOMEM);
