@@ -130,6 +130,14 @@ static uint64_t enter_idle(struct mm *mm, struct ptable *t, unsigned a, unsigned
 	return n;
 }
 
+/* Slots [a, b) have stayed; the machine may have write-protected them. */
+static void enter_protected(struct ptable *t, unsigned a, unsigned b, const struct idle_set *s)
+{
+	for (unsigned i = a; i < b; i++)
+		if (in_set(s, i))
+			t->pte[i] |= PTE_WP;
+}
+
 /* The longest stretch of frames for at most *n pages, or FRAME_NONE. */
 static uint32_t some_frames(struct mm *mm, uint32_t *n)
 {
@@ -167,8 +175,10 @@ static uint64_t idle_stretch(struct mm *mm, struct ptable *t, uint64_t base, uns
 					  want, there.map);
 		uint32_t done = got > 0 ? (uint32_t)got : 0;
 		n += enter_idle(mm, t, a, a + done, frame, s);
-		if (done < want)
+		if (done < want) {
+			enter_protected(t, a + done, a + want, s);
 			frames_put(mm, frame + done, want - done, false);
+		}
 		if (done == 0 && (got != -ENOENT || want == 1))
 			break; /* somebody is at the page, for a moment or longer */
 		if (done == 0)

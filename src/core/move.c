@@ -138,6 +138,8 @@ static int64_t move_present(struct move *m, unsigned n)
 		pte_t e = *src_pte(m, i);
 		if (got > (int64_t)i)
 			move_entry(m, i, e & ~PTE_WP);
+		else
+			*src_pte(m, i) |= PTE_WP; /* the machine may have */
 		folio_unlock(m->mm, pte_folio(e));
 	}
 	return got;
