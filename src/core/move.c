@@ -181,10 +181,15 @@ static int64_t step_over_hole(struct move *m)
 	return m->holes ? (int64_t)step_limit(m) : -ENOENT;
 }
 
+/* The one that the pages of the source are looked for by, if that is without their lock. */
+static struct anon_vma *root_of(const struct move *m)
+{
+	return m->mm->rmap == RMAP_A_UNLOCKED ? rt_load_ptr(&m->from->anon_vma, RT_ACQUIRE) : NULL;
+}
+
 static int64_t step(struct move *m)
 {
-	struct anon_vma *a =
-		m->mm->rmap == RMAP_A_UNLOCKED ? rt_load_ptr(&m->from->anon_vma, RT_ACQUIRE) : NULL;
+	struct anon_vma *a = root_of(m);
 
 	m->ts = ptable_lookup(m->mm, m->src);
 	if (!m->ts)
@@ -195,7 +200,8 @@ static int64_t step(struct move *m)
 	if (a)
 		rwlock_write_lock(&a->lock);
 	lock_tables(m);
-	int64_t got = step_locked(m);
+	/* With its first page the source got one: again, for its lock comes before these. */
+	int64_t got = root_of(m) == a ? step_locked(m) : 0;
 	unlock_tables(m);
 	if (a)
 		rwlock_write_unlock(&a->lock);
