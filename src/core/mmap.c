@@ -19,6 +19,7 @@
 
 #define RESIDENT_CHUNK   256
 #define INDEX_OF_ADDRESS UINT64_MAX
+#define BACK_TRIES       100 /* each of many tries on its own */
 
 bool mm_covered(struct mm *mm, uint64_t addr, uint64_t len)
 {
@@ -502,6 +503,19 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
 	return 0;
 }
 
+/* Back to the start of `from`. That must not fail: who would find the pages elsewhere? What the
+ * machine cannot do for a moment it can do later. */
+static void move_anon_back(struct mm *mm, struct vma *from, struct vma *to, uint64_t len)
+{
+	uint64_t done = 0, moved;
+
+	for (unsigned tries = 0; done < len; tries++) {
+		ASSERT(tries < BACK_TRIES);
+		move_pages(mm, from, to, from->start + done, to->start + done, len - done, &moved);
+		done += moved;
+	}
+}
+
 /*
  * All pages of the first `len` bytes of `from` come to the start of `to`, which has the same
  * index: so a page keeps its, and is found by the same anon_vma. If it fails, they are back.
@@ -509,18 +523,14 @@ static int move_private(struct mm *mm, struct vma *v, uint64_t len, uint64_t to)
  */
 static int move_anon(struct mm *mm, struct vma *to, struct vma *from, uint64_t len)
 {
-	uint64_t moved, back;
-	unsigned rights = from->rights;
-	int err = 0;
+	uint64_t moved;
 
-	if (!rt_load_ptr(&to->anon_vma, RT_RELAXED)) /* on the way back it has it */
-		anon_vma_clone(to, from);
-	/* The machine moves between views that can be written. Elsewhere all is idle, but for
-	 * what is pinned. */
-	if (rights & RT_WRITE || rt_load_ptr(&from->anon_vma, RT_RELAXED))
-		err = move_pages(mm, to, from, to->start, from->start, len, &moved);
+	if (!rt_load_ptr(&from->anon_vma, RT_RELAXED))
+		return 0; /* there is none */
+	anon_vma_clone(to, from);
+	int err = move_pages(mm, to, from, to->start, from->start, len, &moved);
 	if (err)
-		move_pages(mm, from, to, from->start, to->start, moved, &back);
+		move_anon_back(mm, from, to, moved);
 	return err;
 }
 
@@ -579,7 +589,7 @@ static int move_view(struct mm *mm, struct vma *v, uint64_t old_len, uint64_t ne
 	if (!err && private && keep < old_len)
 		rt_view_close(&mm->mmu, old + keep, old_len - keep);
 	if (err && anon)
-		move_anon(mm, vma_find(mm, old), n, keep);
+		move_anon_back(mm, vma_find(mm, old), n, keep);
 	if (err && !private)
 		unmap_range(mm, *addr, *addr + new_len, false); /* the old one is as it was */
 	return err;
