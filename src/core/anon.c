@@ -225,8 +225,10 @@ uint64_t anon_idle_window(struct mm *mm, struct folio *f, bool locked)
 	uint64_t base = r.addr & ~(TABLE_BYTES - 1);
 	uint64_t from = r.v->start > base ? r.v->start : base;
 	uint64_t to = r.v->end < base + TABLE_BYTES ? r.v->end : base + TABLE_BYTES;
-	uint64_t n = idle_slots(mm, r.table, base, pte_slot(from),
-				(unsigned)((to - base) >> RT_PAGE_SHIFT), locked ? f : NULL);
+	uint64_t n = 0;
+	if (r.v->rights) /* else what was busy when that went stays until it is back */
+		n = idle_slots(mm, r.table, base, pte_slot(from),
+			       (unsigned)((to - base) >> RT_PAGE_SHIFT), locked ? f : NULL);
 	rmap_unlock(mm, &r);
 	stat_add(mm, unmapped_pages, n);
 	return n;

@@ -337,6 +337,22 @@ static int lock_range(struct mm *mm, uint64_t addr, uint64_t end)
 	return 0;
 }
 
+/* Reclaim takes pages out of v with its anon_vma locked, and no lock of v: it must find one that
+ * the machine can read. Needs: v write-locked. */
+static int set_rights(struct mm *mm, struct vma *v, unsigned rights)
+{
+	struct anon_vma *a = rt_load_ptr(&v->anon_vma, RT_RELAXED);
+
+	if (a)
+		rwlock_write_lock(&a->lock);
+	int err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
+	if (!err)
+		v->rights = rights;
+	if (a)
+		rwlock_write_unlock(&a->lock);
+	return err;
+}
+
 /* Needs: v write-locked. */
 static int protect_one(struct mm *mm, struct vma *v, unsigned rights)
 {
@@ -348,15 +364,14 @@ static int protect_one(struct mm *mm, struct vma *v, unsigned rights)
 		return err;
 	/* The machine takes no page out of a view that it cannot write, or put one in: what is
 	 * there goes to frames first, and comes back by copies. */
-	if (!v->mapping && !(rights & RT_WRITE))
+	if (!v->mapping && !(rights & RT_WRITE) && v->rights)
 		anon_idle_range(mm, v->start, v->end);
-	err = rt_view_protect(&mm->mmu, v->start, v->end - v->start, rights);
+	err = set_rights(mm, v, rights);
 	if (err && commits)
 		mm_uncommit(mm, pages);
 	if (err)
 		return err;
 	v->committed = v->committed || commits;
-	v->rights = rights;
 	return 0;
 }
 

@@ -184,7 +184,7 @@ static void deactivate_stretch(struct mm *mm, struct vma *v, uint64_t from, uint
 {
 	uint64_t index = vma_index_at(v, from), end = index + ((to - from) >> RT_PAGE_SHIFT);
 
-	if (!v->mapping && now)
+	if (!v->mapping && now && v->rights) /* the machine takes from what it can read */
 		anon_pageout(mm, from, to);
 	else if (!v->mapping)
 		anon_deactivate(mm, from, to);

@@ -41,7 +41,7 @@ struct vma {
 	uint64_t start, end;     /* (V) bytes, page aligned */
 	uint64_t index;          /* (V) page of the mapping at start; anonymous: any, its own */
 	struct mapping *mapping; /* (c) NULL: anonymous memory */
-	unsigned rights;         /* (V) RT_READ | RT_WRITE */
+	unsigned rights;         /* (V) RT_READ | RT_WRITE; changes also under anon_vma's lock */
 	bool private;            /* (c) */
 	bool may_write;          /* (c) rights may come to include RT_WRITE */
 	bool committed;          /* (V) counted in mm->committed */
