@@ -164,6 +164,18 @@ static int64_t move_entries(struct move *m, unsigned n)
 	return i;
 }
 
+/* The machine moves nothing out of a view that cannot be written: there a mapped page is made
+ * idle first, by step(). This one was busy, or is pinned. */
+static int64_t refuse_present(struct move *m)
+{
+	if (pte_pins(*src_pte(m, 0)) > 0)
+		return -EBUSY;
+	if (!take_folio(m, *src_pte(m, 0)))
+		return 0;
+	folio_unlock(m->mm, pte_folio(*src_pte(m, 0)));
+	return -EAGAIN;
+}
+
 /* Some pages from the front. Returns how many, or -errno; 0: m->wait. */
 static int64_t step_locked(struct move *m)
 {
@@ -172,7 +184,9 @@ static int64_t step_locked(struct move *m)
 
 	if (err)
 		return err;
-	return *src_pte(m, 0) & PTE_PRESENT ? move_present(m, n) : move_entries(m, n);
+	if (!(*src_pte(m, 0) & PTE_PRESENT))
+		return move_entries(m, n);
+	return m->from->rights & RT_WRITE ? move_present(m, n) : refuse_present(m);
 }
 
 /* Where the source has no table there are holes alone. */
@@ -197,6 +211,8 @@ static int64_t step(struct move *m)
 	m->td = ptable_get(m->mm, m->dst);
 	if (!m->td)
 		return -ENOMEM;
+	if (m->from->rights && !(m->from->rights & RT_WRITE))
+		anon_idle_range(m->mm, m->src, m->src + step_limit(m) * RT_PAGE);
 	if (a)
 		rwlock_write_lock(&a->lock);
 	lock_tables(m);

@@ -25,7 +25,8 @@
 int mm_move(struct mm *mm, uint64_t dst, uint64_t src, uint64_t len, bool holes, uint64_t *moved);
 
 /* move_pages - the same for VMAs that are there and right; pins move along. Needs: mmap_lock
- * for writing, both VMAs write-locked. */
+ * for writing, both VMAs write-locked. -EBUSY where the source cannot be written, and a page is
+ * pinned: the machine can move nothing there. */
 int move_pages(struct mm *mm, struct vma *to, struct vma *from, uint64_t dst, uint64_t src,
 	       uint64_t len, uint64_t *moved);
 
