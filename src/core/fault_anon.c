@@ -505,8 +505,6 @@ static unsigned swap_miss(struct fault *f, pte_t e)
 
 	if (f->flags & FAULT_RETRY_NOWAIT)
 		return FAULT_RETRY; /* populate comes back and waits */
-	if (f->wanted_came)
-		stat_inc(mm, lost_reads); /* read for us, and gone before we came */
 	struct folio *folio = anon_new(mm);
 	if (!folio)
 		return need_memory(f);
@@ -518,6 +516,8 @@ static unsigned swap_miss(struct fault *f, pte_t e)
 		rt_relax();
 		return FAULT_NOPAGE; /* somebody's already, or the entry is gone */
 	}
+	if (f->wanted_came)
+		stat_inc(mm, lost_reads); /* read for us, and gone before we came */
 	lru_add(mm, folio);
 	return swap_read_folio(f, folio, e);
 }
