@@ -231,7 +231,88 @@ static void prints_what_it_reads(void **state)
 		must(parse_ops(line));
 		assert_memory_equal(&op, &s.thread[0].op[0], sizeof(op));
 	}
-	assert_int_equal(seen, (1u << (OP_AFTER + 1)) - 1);
+	/* Those of anonymous memory are below. */
+	assert_int_equal(seen | 1u << OP_FILL | 1u << OP_WALK | 1u << OP_MOVE,
+			 (1u << (OP_AFTER + 1)) - 1);
+}
+
+/* Operations on anonymous memory, from line 6 on. */
+static int parse_anon(const char *ops)
+{
+	char text[1000];
+
+	snprintf(text, sizeof(text),
+		 "title t\nregion a anon 4 rw\nswap 3\nregion b anon 16 r unmapped\n"
+		 "thread t1\n%s\n",
+		 ops);
+	return parse(text);
+}
+
+static void reads_anonymous_memory(void **state)
+{
+	static const char *const ops[] = {
+		"fill a 3",
+		"walk b 15 -> ok|segv",
+		"move b 2 a 1 3",
+		"move a 0 a 2 2 holes -> busy|exist",
+		"fail swap writes",
+		"full swap 1",
+		"advise a 1 2 pageout",
+		"remap a 16 move",
+	};
+
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		char line[100], printed[100];
+
+		snprintf(line, sizeof(line), "\t%s", ops[i]);
+		must(parse_anon(line));
+		scenario_op_print(&s, &s.thread[0].op[0], printed, sizeof(printed));
+		assert_string_equal(printed, ops[i]);
+	}
+	must(parse_anon("\tmove b 2 a 1 3 holes"));
+	const struct scenario_op *op = s.thread[0].op;
+	assert_int_equal(op->region, 1);
+	assert_int_equal(op->page, 2);
+	assert_int_equal(op->from_region, 0);
+	assert_int_equal(op->from_page, 1);
+	assert_int_equal(op->pages, 3);
+	assert_true(op->holes);
+	assert_int_equal(s.swap, 3);
+	assert_int_equal(s.swap_file, 0);
+	assert_int_equal(s.file[0].pages, 3);
+	assert_string_equal(s.file[0].name, "swap");
+	assert_true(s.region[0].anon);
+	assert_int_equal(s.region[1].pages, 16);
+	assert_true(s.region[1].unmapped);
+}
+
+static void says_what_is_wrong_with_anonymous_memory(void **state)
+{
+	static const struct {
+		const char *ops, *says;
+	} wrong[] = {
+		{ "\tsync a", "region a is anonymous" },
+		{ "\tmap a as=swap", "region a is anonymous" },
+		{ "\tmove b 0 a 2 3", "pages 2 to 4 of region a" },
+		{ "\tmove a 1 a 0 2", "onto each other" },
+		{ "\tmove b 0 a 0", "a number of pages" },
+		{ "\tmove b 0 a 0 2 hole", "holes, or the end" },
+		{ "\ttruncate swap 1", "the swap store" },
+		{ "\tpwrite swap 0", "the swap store" },
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_int_equal(parse_anon(wrong[i].ops), 6);
+		if (!strstr(why, wrong[i].says))
+			fail_msg("%s: %s", wrong[i].ops, why);
+	}
+	assert_int_equal(parse("title t\nswap 2\nregion r swap 0 1 shared r\n"), 3);
+	assert_non_null(strstr(why, "the swap store"));
+	assert_int_equal(parse("title t\nswap 2\nswap 2\n"), 3);
+	assert_int_equal(parse("title t\nswap 17\n"), 2);
+	assert_int_equal(
+		parse("title t\nfile A 1\nregion r A 0 1 shared r\nthread t\n\tfill r 0\n"), 5);
+	assert_non_null(strstr(why, "of a file"));
 }
 
 static void arguments_are_where_they_belong(void **state)
@@ -309,7 +390,7 @@ static void says(const struct wrong *w, int line)
 static void says_what_is_wrong_with_an_operation(void **state)
 {
 	static const struct wrong wrong[] = {
-		{ "\treed r 0", 7, "seen `reed`", "an operation: read, write, nowait" },
+		{ "\treed r 0", 7, "seen `reed`", "an operation: read, write, fill, walk, nowait" },
 		{ "\tread", 7, "seen nothing", "a region, declared above: r, p" },
 		{ "\tread q 0", 7, "seen `q`", "a region, declared above: r, p" },
 		{ "\tread r", 7, "seen nothing", "a page, 0 to 15; the form is: read REGION PAGE" },
@@ -690,6 +771,8 @@ int main(void)
 		cmocka_unit_test(reads_expectations),
 		cmocka_unit_test(before_writes_as_the_first_thread),
 		cmocka_unit_test(prints_what_it_reads),
+		cmocka_unit_test(reads_anonymous_memory),
+		cmocka_unit_test(says_what_is_wrong_with_anonymous_memory),
 		cmocka_unit_test(arguments_are_where_they_belong),
 		cmocka_unit_test(a_region_reaches_as_far_as_it_is_remapped),
 		cmocka_unit_test(print_keeps_to_its_buffer),
