@@ -6,7 +6,7 @@
 #include "check/program.h"
 #include "check/scenario.h"
 
-#define PROGRAMS_MAX 400
+#define PROGRAMS_MAX 600
 
 static const struct program *all[PROGRAMS_MAX];
 

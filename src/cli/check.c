@@ -23,7 +23,7 @@
 #define SECONDS_USUAL    60
 #define SECONDS_MOST     (30 * 86400.0)
 #define SEED_USUAL       1
-#define SCENARIOS_MAX    256
+#define SCENARIOS_MAX    512
 #define COVERS_MAX       256
 #define TALLIES          64
 #define DETAIL_FOR       8   /* scenarios: with more, a line for each job is too much */
