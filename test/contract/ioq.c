@@ -298,6 +298,22 @@ static void close_waits_for_the_last_done(void)
 	rt_pages_free(c.s.r, sizeof(*c.s.r));
 }
 
+static void close_waits_for_what_is_under_way(void)
+{
+	enum { N = 8 };
+	struct queued s;
+
+	queue_begin(&s, PAGES(8), false, N);
+	for (unsigned i = 0; i < N; i++)
+		put(&s, i, i % 8, false, false);
+	rt_ioq_close(&s.q);
+	for (unsigned i = 0; i < N; i++)
+		CHECK_IS(rt_load_u32(&s.r[i].times, RT_ACQUIRE), 1);
+	rt_file_close(&s.f);
+	rt_pages_free(s.buf, PAGES(8));
+	rt_pages_free(s.r, N * sizeof(*s.r));
+}
+
 static void a_queue_without_requests(void)
 {
 	struct rt_ioq q;
@@ -313,4 +329,4 @@ TESTS(ioq, TEST(a_read_completes), TEST(a_write_completes), TEST(several_complet
       TEST(with_more_a_flush_starts_them), TEST(more_than_it_holds),
       TEST(at_the_end_of_the_file_a_read_is_short), TEST(what_fails_says_so),
       TEST(threads_submit_at_once), TEST(done_may_sleep), TEST(close_waits_for_the_last_done),
-      TEST(a_queue_without_requests));
+      TEST(close_waits_for_what_is_under_way), TEST(a_queue_without_requests));

@@ -155,9 +155,12 @@ static void one_done(struct queue *q)
 	rt_wake(&q->room, 1);
 }
 
+/* Until it was told to stop and nothing is under way: the word to stop may overtake a read. */
 static void uring_loop(struct queue *q)
 {
-	for (;;) {
+	bool stop = false;
+
+	while (!stop || rt_load_u32(&q->inflight, RT_ACQUIRE) > 0) {
 		struct io_uring_cqe *cqe;
 		int err = io_uring_wait_cqe(&q->ring, &cqe);
 
@@ -166,8 +169,10 @@ static void uring_loop(struct queue *q)
 		struct rt_io *io = io_uring_cqe_get_data(cqe);
 		int res = cqe->res;
 		io_uring_cqe_seen(&q->ring, cqe);
-		if (!io)
-			return;
+		if (!io) {
+			stop = true;
+			continue;
+		}
 		one_done(q);
 		/* -ECANCELED: the submitter's thread ended before its request was begun. */
 		if (res == -EAGAIN || res == -EINTR || res == -ECANCELED) {

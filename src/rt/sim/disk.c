@@ -371,10 +371,12 @@ int rt_ioq_open(struct rt_ioq *q)
 
 void rt_ioq_close(struct rt_ioq *q)
 {
-	if (S->ios > 0)
-		sim_fail("FREE", "the queue is closed with requests in it");
+	for (unsigned i = 0; i < S->ios; i++)
+		if (S->io_held[i])
+			sim_fail("CONTRACT",
+				 "the queue is closed over a request that no flush has started");
 	/* The last done() may be about to return. */
-	while (S->t[q->thread].state != SIM_IDLE_IO)
+	while (S->ios > 0 || S->t[q->thread].state != SIM_IDLE_IO)
 		rt_relax();
 	ACQUIRE(IOQ);
 	S->t[q->thread].state = SIM_FREE;
