@@ -225,10 +225,19 @@ static uint32_t *window_clock(struct mm *mm, const struct folio *f)
 					  (64 - CONFIG_WINDOW_CLOCKS_SHIFT)];
 }
 
+/* It goes on when a write to swap ends, too. */
+static uint32_t clock_now(struct mm *mm)
+{
+	rt_lock(&mm->lru.lock);
+	uint32_t now = mm->lru.clock;
+	rt_unlock(&mm->lru.lock);
+	return now;
+}
+
 /* Evictions since the window of f was last unmapped. */
 static uint64_t window_age(struct mm *mm, const struct folio *f)
 {
-	return mm->lru.clock - *window_clock(mm, f);
+	return clock_now(mm) - *window_clock(mm, f);
 }
 
 /* Needs: f locked, in a mapping. */
@@ -238,13 +247,13 @@ static void unmap_window(struct mm *mm, struct folio *f)
 	uint64_t end = first + PTES;
 
 	if (folio_test(f, FOLIO_ANON)) {
-		*window_clock(mm, f) = mm->lru.clock;
+		*window_clock(mm, f) = clock_now(mm);
 		anon_idle_window(mm, f, true);
 		return;
 	}
 	if (f->index + folio_pages(f) > end)
 		end = f->index + folio_pages(f);
-	*window_clock(mm, f) = mm->lru.clock;
+	*window_clock(mm, f) = clock_now(mm);
 	stat_add(mm, unmapped_pages, filemap_unmap(f->mapping, first, end, true));
 }
 
