@@ -15,11 +15,12 @@
 #include <time.h>
 
 #define MAX_STEPS   200000
+#define SEEN_LEAST  12 /* of a set of hashes: its least size, as a shift */
 #define SEEN_SHIFT  27 /* at most 1 GiB of states */
 #define ENDS_SHIFT  20 /* at most so many ends of runs that are known */
 #define DOWN_EVERY  4  /* among random runs so many are taken down */
 #define JUDGE_RUNS  400000
-#define JUDGE_TIMES 20    /* ... by one that tries so many times as much */
+#define JUDGE_TIMES 4     /* ... and no more than a quarter of what the judge may try */
 #define JUDGE_FEW   20000 /* a bounded search that came to no more outcomes is judged */
 #define WARM_RUNS   64    /* of a walk, before a bounded search: to learn what is shared */
 
@@ -202,7 +203,7 @@ static uint64_t scramble(uint64_t h)
 static bool seen_before(struct seen_set *s, uint64_t key, unsigned K, unsigned F)
 {
 	if (!s->slot)
-		seen_size(s, 12);
+		seen_size(s, SEEN_LEAST);
 	if (K > SEEN_MOST || F > SEEN_MOST) { /* as another state */
 		key ^= (uint64_t)(K + 1) << 32 ^ (uint64_t)(F + 1) << 40;
 		K = F = 0;
@@ -220,8 +221,15 @@ static bool seen_before(struct seen_set *s, uint64_t key, unsigned K, unsigned F
 
 static void seen_forget(struct seen_set *s)
 {
-	free(s->slot);
-	*s = (struct seen_set){ .most = SEEN_SHIFT };
+	uint64_t *slot = s->slot;
+
+	if (s->shift > SEEN_LEAST) {
+		free(slot);
+		slot = NULL;
+	} else if (slot) {
+		memset(slot, 0, sizeof(*slot) << SEEN_LEAST);
+	}
+	*s = (struct seen_set){ .slot = slot, .shift = slot ? SEEN_LEAST : 0, .most = SEEN_SHIFT };
 }
 
 /* Has the search stood here before, no worse off? Who came here matters only where it costs
@@ -670,7 +678,9 @@ static enum verdict judge_bounded(struct explorer *x, const struct program *p)
 	r->outcomes_hash = outcomes_sum(&x->outcomes);
 	if (x->many)
 		return v;
-	more.runs = JUDGE_TIMES * r->runs < x->l->judge ? JUDGE_TIMES * r->runs : x->l->judge;
+	more.runs = x->l->judge;
+	if (r->runs > more.runs / JUDGE_TIMES)
+		return v; /* it would not come to its end */
 	x->l = &more;
 	x->r = &all;
 	x->unreduced = true;

@@ -6,14 +6,15 @@
 #include <string.h>
 #include <time.h>
 
-#define BATCH       512   /* random runs with one seed */
-#define RANDOM_F    2     /* failures that a random run may make */
-#define SLICE_LEAST 0.05  /* seconds */
-#define SLICE_MOST  2.0   /* ... of a first try */
-#define SMALLER_FOR 1.0   /* seconds that the search for fewer preemptions may take */
-#define KNOBS_FEW   5     /* settings for what is costly: the retry policies */
-#define JOBS        200   /* of one scenario */
-#define JUDGE_RUNS  20000 /* at most, of the search that judges the bounded one of a piece */
+#define BATCH       512     /* random runs with one seed */
+#define RANDOM_F    2       /* failures that a random run may make */
+#define SLICE_LEAST 0.05    /* seconds */
+#define SLICE_MOST  2.0     /* ... of a first try */
+#define SMALLER_FOR 1.0     /* seconds that the search for fewer preemptions may take */
+#define KNOBS_FEW   5       /* settings for what is costly: the retry policies */
+#define JOBS        200     /* of one scenario */
+#define JUDGE_MOST  2000000 /* runs of the search that judges a bounded one, when asked */
+#define JUDGE_RUNS  20000   /* ... of a piece */
 
 /* A job that comes to an end by itself. */
 struct work {
@@ -308,7 +309,7 @@ static void do_work(struct portfolio *p, const struct program *program, struct t
 			    .until_ns = until < p->end_ns ? until : p->end_ns,
 			    .K = w->K,
 			    .F = w->F,
-			    .judge = p->one_bound     ? UINT64_MAX
+			    .judge = p->one_bound     ? JUDGE_MOST
 				     : program->piece ? JUDGE_RUNS
 						      : 0,
 			    .seed = p->seed };

@@ -112,7 +112,7 @@ static int64_t do_read(struct sim_file *f, char *buf, size_t len, uint64_t off)
 		return -EIO;
 	if (E.knobs.short_reads && n > SIM_SECTOR)
 		n = SIM_SECTOR;
-	machine_copy(buf, (uint8_t *)f->page + off, n);
+	machine_transfer(buf, (uint8_t *)f->page + off, n);
 	for (uint64_t p = (off + RT_PAGE - 1) / RT_PAGE; p * RT_PAGE < off + n; p++)
 		f->page_reads[p]++; /* the rest of a short one is not another */
 	return (int64_t)n;
@@ -167,7 +167,7 @@ static int64_t do_write(unsigned id, const char *buf, size_t len, uint64_t off)
 		n = SIM_SECTOR;
 	if (off + n > SIM_FILE_PAGES * RT_PAGE)
 		sim_fail("MACHINE", "a write past what a simulated file has");
-	machine_copy((uint8_t *)f->page + off, buf, n);
+	machine_transfer((uint8_t *)f->page + off, buf, n);
 	for (uint64_t at = off / SIM_SECTOR; at * SIM_SECTOR < off + n; at++)
 		f->lost[at / SIM_WORDS][at % SIM_WORDS] = false;
 	if (off + n > f->size)

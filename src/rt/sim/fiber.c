@@ -277,11 +277,11 @@ void fiber_arrived(void)
 #endif
 }
 
-void fiber_stacks_clean(uintptr_t base, size_t bytes)
+void fiber_stack_clean(const void *from, const void *end)
 {
 #ifdef SIM_ASAN
-	__asan_unpoison_memory_region((void *)base, bytes);
+	__asan_unpoison_memory_region(from, (size_t)((const char *)end - (const char *)from));
 #endif
-	(void)base;
-	(void)bytes;
+	(void)from;
+	(void)end;
 }

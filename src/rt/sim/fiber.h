@@ -20,7 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+/* Told by the build where a file is compiled without. */
+#if defined(SIM_ASAN)
+#elif defined(__SANITIZE_ADDRESS__)
 #define SIM_ASAN 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -46,8 +48,8 @@ void *fiber_make(int fiber, void *stack, size_t bytes, void (*entry)(void));
 void fiber_switch(int from, void **save, int to, void *to_sp);
 /* fiber_arrived - first thing on a fiber that was made, not switched from. */
 void fiber_arrived(void);
-/* fiber_stacks_clean - forget what ASan knows of frames on them: they are given up. */
-void fiber_stacks_clean(uintptr_t base, size_t bytes);
+/* fiber_stack_clean - forget what ASan knows of frames there: they are given up. */
+void fiber_stack_clean(const void *from, const void *end);
 /* fiber_stacks - where stack i is: base + i * bytes. Once. */
 void fiber_stacks(void *base, size_t bytes);
 

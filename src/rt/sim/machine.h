@@ -21,6 +21,8 @@ void machine_waited(const void *obj);
 unsigned sim_choose(unsigned n);
 /* machine_copy - memcpy(3) that no sanitizer sees. */
 void machine_copy(void *to, const void *from, size_t n);
+/* machine_transfer - from or to a buffer of the core's: ASan sees it. */
+void machine_transfer(void *to, const void *from, size_t n);
 
 /* The object that all conflict on that touch views, objects, frames or pools. */
 #define MEMORY ((void *)S->pte)

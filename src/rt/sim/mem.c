@@ -59,7 +59,8 @@ void machine_keep_shadow(void)
 
 void machine_put_shadow(void)
 {
-	machine_copy(shadow_of_pages(), shadow, sizeof(shadow));
+	/* Beyond is what only a run took: it is there again when it is taken. */
+	machine_copy(shadow_of_pages(), shadow, (size_t)S->pages_high * RT_PAGE / 8);
 }
 #else
 void machine_keep_shadow(void)
@@ -70,6 +71,15 @@ void machine_put_shadow(void)
 {
 }
 #endif
+
+void machine_transfer(void *to, const void *from, size_t n)
+{
+#ifdef SIM_ASAN
+	memcpy(to, from, n);
+#else
+	machine_copy(to, from, n);
+#endif
+}
 
 /* --- pages -------------------------------------------------------------------- */
 

@@ -57,6 +57,8 @@ struct word {
 	uint16_t q;       /* those who waited, or woke */
 };
 static struct word words[(SIM_END - SIM_BASE) / 4];
+#define WORDS_LOW ((SIM_STACKS - SIM_BASE) / 4)
+static bool words_on_stacks; /* seldom: those behind WORDS_LOW are not all zero */
 
 /* --- the region -------------------------------------------------------------- */
 
@@ -174,12 +176,23 @@ static void restore_machine(const struct sim *was)
 		machine_copy(S->frame[__builtin_ctzll(m)], was->frame[__builtin_ctzll(m)], RT_PAGE);
 }
 
+/* Where a fiber stopped its frames end; after a crash nobody knows. */
+static void clean_stacks(void)
+{
+	for (uint32_t i = 0; i < S->threads; i++) {
+		char *sp = S->t[i].sp, *low = stack_of((int)i);
+		bool known = E.status != SIM_BROKEN && sp >= low && sp < low + SIM_STACK;
+		fiber_stack_clean(known ? sp : low, low + SIM_STACK);
+	}
+}
+
 static void restore(void)
 {
 	size_t low = offsetof(struct sim, object), first = offsetof(struct sim, threads);
 	const struct sim *was = (const void *)image;
 	uint32_t threads = S->threads > was->threads ? S->threads : was->threads;
 
+	clean_stacks();
 	machine_copy(S->t, was->t, threads * sizeof(*S->t));
 	machine_copy((char *)S + first, image + first, low - first);
 	if (machine_used)
@@ -187,7 +200,6 @@ static void restore(void)
 	machine_used = false;
 	machine_copy((void *)SIM_PAGES, image + SIM_SIZE, image_low - SIM_SIZE);
 	machine_put_shadow();
-	fiber_stacks_clean(SIM_STACKS, (size_t)S->threads * SIM_STACK);
 	copy_stacks((char *)SIM_BASE, image);
 }
 
@@ -195,12 +207,10 @@ static void restore(void)
 
 static _Noreturn void leave_run(enum sim_status status)
 {
-	void *dead;
-
 	E.status = status;
 	if (S->cur < 0)
 		siglongjmp(crash, 1);
-	fiber_switch(S->cur, &dead, FIBER_MAIN, driver_sp);
+	fiber_switch(S->cur, &S->t[S->cur].sp, FIBER_MAIN, driver_sp);
 	__builtin_unreachable();
 }
 
@@ -518,6 +528,7 @@ static SIM_RAW bool first_touch(uint16_t *mine, uint16_t me, bool first, uint16_
 	if (first || !(*mine & me)) {
 		*mine |= me;
 		E.grew |= others != 0;
+		words_on_stacks |= mine >= &words[WORDS_LOW].r;
 	}
 	return others;
 }
@@ -578,7 +589,8 @@ static SIM_RAW ALWAYS_INLINE bool shared(const void *obj, enum sim_class cls)
 
 void sim_forget(void)
 {
-	memset(words, 0, sizeof(words));
+	memset(words, 0, words_on_stacks ? sizeof(words) : WORDS_LOW * sizeof(words[0]));
+	words_on_stacks = false;
 	E.grew = false;
 }
 
