@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "run/gate.h"
+#include "run/pin.h"
 #include "run/real.h"
 
 /* Does this thread believe that it blocks SIGBUS? */
@@ -276,8 +277,12 @@ WRAP int sigsuspend(const sigset_t *set)
 
 WRAP int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set)
 {
+	struct iovec v = { fds, n * sizeof(*fds) };
 	sigset_t copy;
+	PIN_SCOPE(held);
 
+	if (pin_args(&held, &v, 1, PIN_FOR_READ))
+		return -1;
 	return REAL(ppoll)(fds, n, timeout, without(set, &copy));
 }
 
@@ -303,16 +308,24 @@ WRAP int pselect(int n, fd_set *in, fd_set *out, fd_set *except, const struct ti
 
 WRAP int epoll_pwait(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *set)
 {
+	struct iovec v = { events, n > 0 ? (size_t)n * sizeof(*events) : 0 };
 	sigset_t copy;
+	PIN_SCOPE(held);
 
+	if (pin_args(&held, &v, 1, PIN_FOR_READ))
+		return -1;
 	return REAL(epoll_pwait)(fd, events, n, timeout, without(set, &copy));
 }
 
 WRAP int epoll_pwait2(int fd, struct epoll_event *events, int n, const struct timespec *timeout,
 		      const sigset_t *set)
 {
+	struct iovec v = { events, n > 0 ? (size_t)n * sizeof(*events) : 0 };
 	sigset_t copy;
+	PIN_SCOPE(held);
 
+	if (pin_args(&held, &v, 1, PIN_FOR_READ))
+		return -1;
 	return REAL(epoll_pwait2)(fd, events, n, timeout, without(set, &copy));
 }
 

@@ -69,6 +69,18 @@ int pin_path(struct pin *p, struct iovec *iov, const char *path)
 	return pin_all(p, q, iov, 1, PIN_FOR_WRITE);
 }
 
+int pin_args(struct pin *p, struct iovec *v, int n, enum pin_for what)
+{
+	struct quire *q = gate_quire();
+
+	if (!q)
+		return 0;
+	for (int i = 0; i < n; i++)
+		if (!v[i].iov_base)
+			v[i].iov_len = 0;
+	return pin_needed(q, v, n) ? pin_all(p, q, v, n, what) : 0;
+}
+
 void pin_release(struct pin *p)
 {
 	sigset_t saved;

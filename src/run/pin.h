@@ -51,6 +51,12 @@ int pin_all(struct pin *p, struct quire *q, const struct iovec *iov, int n, enum
  */
 int pin_path(struct pin *p, struct iovec *iov, const char *path);
 
+/*
+ * pin_args - pin the arguments of a call, those that are there, if any is managed. v must stay
+ * until pin_release(). Returns as pin_all().
+ */
+int pin_args(struct pin *p, struct iovec *v, int n, enum pin_for what);
+
 /* pin_release - may be called on a struct of zeros; keeps errno. */
 void pin_release(struct pin *p);
 

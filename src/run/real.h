@@ -29,6 +29,9 @@
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -64,7 +67,13 @@ _Static_assert(sizeof(off_t) == 8, "the *64 names are aliases");
 	X(sigaction) X(signal) X(sysv_signal) X(signalfd) \
 	X(sigwait) X(sigwaitinfo) X(sigtimedwait) X(sigsuspend) \
 	X(ppoll) X(pselect) X(epoll_pwait) X(epoll_pwait2) \
-	X(execve) X(execvpe) X(fexecve) X(execveat)
+	X(execve) X(execvpe) X(fexecve) X(execveat) \
+	X(poll) X(select) X(epoll_wait) X(epoll_ctl) X(nanosleep) X(sigaltstack) \
+	X(stat) X(lstat) X(fstat) X(fstatat) X(statfs) X(fstatfs) X(readlink) X(readlinkat) \
+	X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) \
+	X(chmod) X(chown) X(renameat) \
+	X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) \
+	X(setsockopt)
 
 /* clang-format on */
 
