@@ -7,6 +7,7 @@
  * library cannot enter. Then the environment is set and the program replaces
  * us, so that its exit code, its signals and its process id are its own.
  */
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,14 +29,37 @@
 #define QUIRE_LIBDIR "/usr/local/lib"
 #endif
 
-#define LIBRARY "libquire-run.so"
+#define LIBRARY      "libquire-run.so"
+#define HEAP_LIBRARY "libquire-heap.so"
+#define ALLOCATOR    "libjemalloc.so.2"
 
-enum { MEMORY = OPTION_OWN, POLICY, MIN_SIZE, MATCH, OPTS, STATS, LOG };
+enum {
+	MEMORY = OPTION_OWN,
+	POLICY,
+	MIN_SIZE,
+	MATCH,
+	OPTS,
+	STATS,
+	LOG,
+	ANON,
+	HEAP,
+	SWAP,
+	SWAP_SIZE
+};
 
 static const struct option options[] = {
-	{ "memory", MEMORY, true }, { "policy", POLICY, true }, { "min-size", MIN_SIZE, true },
-	{ "match", MATCH, true },   { "opts", OPTS, true },     { "stats", STATS, false },
-	{ "log", LOG, true },       { NULL, 0, false },
+	{ "memory", MEMORY, true },
+	{ "policy", POLICY, true },
+	{ "min-size", MIN_SIZE, true },
+	{ "match", MATCH, true },
+	{ "opts", OPTS, true },
+	{ "stats", STATS, false },
+	{ "log", LOG, true },
+	{ "anon", ANON, false },
+	{ "heap", HEAP, false },
+	{ "swap", SWAP, true },
+	{ "swap-size", SWAP_SIZE, true },
+	{ NULL, 0, false },
 };
 
 struct request {
@@ -43,9 +67,13 @@ struct request {
 	const char *policy; /* "P1" */
 	const char *min_size;
 	const char *log;
+	const char *swap;
+	const char *swap_size;
 	char *match; /* joined by ':' */
 	char *opts;  /* joined by ',' */
 	bool stats;
+	bool anon;
+	bool heap; /* and anon */
 };
 
 static const struct policy {
@@ -109,6 +137,19 @@ static int take(struct request *r, int id, const char *value)
 	case LOG:
 		r->log = value;
 		return 0;
+	case HEAP:
+		r->heap = true;
+		r->anon = true;
+		return 0;
+	case ANON:
+		r->anon = true;
+		return 0;
+	case SWAP:
+		r->swap = value;
+		return 0;
+	case SWAP_SIZE:
+		r->swap_size = value;
+		return 0;
 	}
 	return EXIT_QUIRE;
 }
@@ -138,10 +179,15 @@ static int check_request(struct request *r)
 	if (!r->memory)
 		return complain(&run_command, "--memory is needed: how much RAM may mapped files "
 					      "use?");
+	if (r->swap && !r->anon && !getenv("QUIRE_ANON"))
+		return complain(&run_command, "--swap is for anonymous memory: add --anon or "
+					      "--heap");
 	code = check_memory(r->memory);
 	if (code)
 		return code;
 	if (r->min_size && config_size("--min-size", r->min_size, &bytes, why, sizeof(why)))
+		return complain(&run_command, "%s", why);
+	if (r->swap_size && config_size("--swap-size", r->swap_size, &bytes, why, sizeof(why)))
 		return complain(&run_command, "%s", why);
 	return 0;
 }
@@ -174,9 +220,11 @@ static int try_open(const struct quire_options *o)
  * What the kernel refuses, in one line. Then the proof: a quire like the one the
  * program will have, which also finds what is wrong in the options.
  */
-static int check_host(const char *memory, const char *opts)
+static int check_host(void)
 {
-	struct quire_options o = { .size = sizeof(o), .opts = opts };
+	struct quire_options o = { .size = sizeof(o) };
+	struct config c;
+	char error[256];
 	struct quire_probe probe = { .size = sizeof(probe) };
 	const char *why;
 
@@ -186,7 +234,12 @@ static int check_host(const char *memory, const char *opts)
 	why = host_refusal(&probe);
 	if (why)
 		return fail(&run_command, EXIT_QUIRE, "%s (see `quire doctor`)", why);
-	config_size("--memory", memory, &o.memory, NULL, 0);
+	if (config_read(&c, error, sizeof(error)))
+		return complain(&run_command, "%s", error);
+	o.memory = c.memory;
+	o.opts = c.opts;
+	o.swap = c.swap;
+	o.swap_size = c.swap_size;
 	return try_open(&o);
 }
 
@@ -293,12 +346,55 @@ static int find_library(char path[PATH_MAX])
 	return access(path, R_OK);
 }
 
-static int set_preload(void)
+/* Does the loader find the allocator? To load it now it may say no, for want of room for
+ * its thread-locals. */
+static bool has_allocator(void)
+{
+	void *handle = dlopen(ALLOCATOR, RTLD_LAZY | RTLD_LOCAL);
+	const char *why = handle ? NULL : dlerror();
+
+	if (handle)
+		dlclose(handle);
+	return handle || (why && !strstr(why, "cannot open shared object file"));
+}
+
+/* The break is libc's (heap.c): the allocator shall not fall back to it. */
+static int set_allocator(void)
+{
+	const char *before = getenv("MALLOC_CONF");
+	char *conf = strdup("dss:disabled");
+	int r;
+
+	if (conf && before && *before)
+		conf = join(conf, ',', before);
+	r = conf ? setenv("MALLOC_CONF", conf, 1) : -1;
+	free(conf);
+	return r;
+}
+
+/* What goes before the library in LD_PRELOAD: the allocator of --heap, and before it what
+ * tells libc's own allocations from the program's. */
+static char *heap_list(const char *library, char *list)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%.*s%s", (int)(strrchr(library, '/') + 1 - library), library,
+		 HEAP_LIBRARY);
+	list = join(list, ':', path);
+	return list ? join(list, ':', ALLOCATOR) : NULL;
+}
+
+static int set_preload(bool heap)
 {
 	const char *before = getenv("LD_PRELOAD");
 	char path[PATH_MAX];
 	char *list;
 	int r;
+
+	if (heap && !has_allocator())
+		return fail(&run_command, EXIT_QUIRE,
+			    "--heap needs %s, which is not here: apt-get install libjemalloc2",
+			    ALLOCATOR);
 
 	if (find_library(path))
 		return fail(&run_command, EXIT_QUIRE,
@@ -312,7 +408,12 @@ static int set_preload(void)
 			    "'%s' cannot be preloaded: its path has a "
 			    "space or a colon",
 			    path);
-	list = join(before && *before ? strdup(before) : NULL, ':', path);
+	list = before && *before ? strdup(before) : NULL;
+	/* Last: of these the loader starts the last one first, and what an allocator maps
+	 * before that is not managed. */
+	if (heap)
+		list = set_allocator() ? NULL : heap_list(path, list);
+	list = join(list, ':', path);
 	r = list ? setenv("LD_PRELOAD", list, 1) : -1;
 	free(list);
 	return r ? fail(&run_command, EXIT_QUIRE, "out of memory") : 0;
@@ -327,8 +428,16 @@ static int set_one(const char *name, const char *value)
 static int set_environment(const struct request *r)
 {
 	char *opts = r->opts ? strdup(r->opts) : NULL;
+	char swap_path[PATH_MAX + 256];
+	const char *swap = r->swap;
 	char retry[16];
 	int failed;
+
+	/* The program may change its directory before it is opened. */
+	if (swap && *swap != '/' && getcwd(swap_path, PATH_MAX)) {
+		snprintf(swap_path + strlen(swap_path), 256, "/%s", swap);
+		swap = swap_path;
+	}
 
 	if (r->policy) {
 		snprintf(retry, sizeof(retry), "retry=%s", r->policy);
@@ -336,11 +445,13 @@ static int set_environment(const struct request *r)
 	}
 	failed = set_one("QUIRE_MEMORY", r->memory) || set_one("QUIRE_MIN_SIZE", r->min_size) ||
 		 set_one("QUIRE_MATCH", r->match) || set_one("QUIRE_OPTS", opts) ||
-		 set_one("QUIRE_LOG", r->log) || set_one("QUIRE_STATS", r->stats ? "1" : NULL);
+		 set_one("QUIRE_SWAP", swap) || set_one("QUIRE_SWAP_SIZE", r->swap_size) ||
+		 set_one("QUIRE_ANON", r->anon ? "1" : NULL) || set_one("QUIRE_LOG", r->log) ||
+		 set_one("QUIRE_STATS", r->stats ? "1" : NULL);
 	free(opts);
 	if (failed)
 		return fail(&run_command, EXIT_QUIRE, "out of memory");
-	return set_preload();
+	return set_preload(r->heap);
 }
 
 static int start(char **argv, const char *path)
@@ -384,7 +495,7 @@ static int run_main(int argc, char **argv)
 	if (!code)
 		code = set_environment(&r);
 	if (!code)
-		code = check_host(getenv("QUIRE_MEMORY"), getenv("QUIRE_OPTS"));
+		code = check_host();
 	return code ? code : start(argv + o.at, path);
 }
 
@@ -393,7 +504,12 @@ static const char help[] =
 	"\n"
 	"Runs PROGRAM with its memory-mapped files paged by quire, under a budget.\n"
 	"\n"
-	"  --memory SIZE     RAM that mapped files may use: 512M, 1G, 50%\n"
+	"  --memory SIZE     RAM that what is taken over may use: 512M, 1G, 50%\n"
+	"  --anon            take over large anonymous mappings, too\n"
+	"  --heap            and what malloc() gives out, by way of jemalloc\n"
+	"  --swap PATH       where anonymous memory goes that has no room: a directory, or\n"
+	"                    a file that does not exist\n"
+	"  --swap-size SIZE  how much of it (default 4 times --memory)\n"
 	"  --min-size SIZE   leave smaller mappings to the kernel (default 1M)\n"
 	"  --match GLOB      only files whose path matches; may be given several times\n"
 	"  --policy NAME     what a fault holds while it waits: P0 to P4, or mmap, vma,\n"

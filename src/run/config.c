@@ -38,11 +38,15 @@ int config_read(struct config *c, char *why, size_t why_size)
 	const char *memory = variable("QUIRE_MEMORY");
 	const char *min_size = variable("QUIRE_MIN_SIZE");
 	const char *stats = variable("QUIRE_STATS");
+	const char *anon = variable("QUIRE_ANON");
+	const char *swap_size = variable("QUIRE_SWAP_SIZE");
 
 	*c = (struct config){
 		.min_size = CONFIG_MIN_SIZE,
 		.stats = stats && strcmp(stats, "0"),
+		.anon = anon && strcmp(anon, "0"),
 		.match = variable("QUIRE_MATCH"),
+		.swap = variable("QUIRE_SWAP"),
 		.opts = variable("QUIRE_OPTS"),
 		.log = variable("QUIRE_LOG"),
 	};
@@ -51,6 +55,8 @@ int config_read(struct config *c, char *why, size_t why_size)
 	if (config_size("QUIRE_MEMORY", memory, &c->memory, why, why_size))
 		return -1;
 	if (min_size && config_size("QUIRE_MIN_SIZE", min_size, &c->min_size, why, why_size))
+		return -1;
+	if (swap_size && config_size("QUIRE_SWAP_SIZE", swap_size, &c->swap_size, why, why_size))
 		return -1;
 	c->active = true;
 	return 0;
@@ -67,7 +73,7 @@ static bool match_one(const char *glob, const char *path)
 
 int config_keep(struct config *c)
 {
-	const char **each[] = { &c->match, &c->opts, &c->log };
+	const char **each[] = { &c->match, &c->swap, &c->opts, &c->log };
 
 	for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++) {
 		if (*each[i] && !(*each[i] = strdup(*each[i])))

@@ -6,6 +6,9 @@
  *     QUIRE_MIN_SIZE  mappings smaller than this stay the kernel's (1M)
  *     QUIRE_MATCH     globs, separated by ':'; only files that match one are
  *                     taken over (all)
+ *     QUIRE_ANON      1: large private anonymous mappings are taken over too
+ *     QUIRE_SWAP      where anonymous memory goes that has no room, and how much
+ *     QUIRE_SWAP_SIZE of it may be there (quire_open())
  *     QUIRE_OPTS      handed to quire_open()
  *     QUIRE_LOG       a descriptor's number or a path (silent)
  *     QUIRE_STATS     1: a summary on stderr at exit
@@ -26,11 +29,14 @@
 struct config {
 	bool active; /* QUIRE_MEMORY is there */
 	bool stats;
-	uint64_t memory;   /* bytes */
-	uint64_t min_size; /* bytes */
-	const char *match; /* NULL: every file */
-	const char *opts;  /* NULL: none */
-	const char *log;   /* NULL: silent */
+	bool anon;
+	uint64_t memory;    /* bytes */
+	uint64_t min_size;  /* bytes */
+	uint64_t swap_size; /* bytes; 0: quire_open()'s default */
+	const char *match;  /* NULL: every file */
+	const char *swap;   /* NULL: none */
+	const char *opts;   /* NULL: none */
+	const char *log;    /* NULL: silent */
 };
 
 /*

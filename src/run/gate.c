@@ -103,6 +103,8 @@ static struct quire *open_locked(void)
 		.size = sizeof(options),
 		.memory = gate_config.memory,
 		.opts = gate_config.opts,
+		.swap = gate_config.swap,
+		.swap_size = gate_config.swap_size,
 	};
 	char text[SIZE_TEXT_MAX];
 	struct quire *q;
@@ -169,6 +171,12 @@ static void print_summary(const struct quire_stats *s)
 	log_stderr("  read %s in %lu (%lu ahead), wrote %s in %lu, errors %lu + %lu",
 		   size_format(in, s->read_bytes), s->reads, s->reads_ahead,
 		   size_format(out, s->write_bytes), s->writes, s->read_errors, s->write_errors);
+	if (s->faults_zero)
+		log_stderr("  anonymous: %lu first touches, swap in %s in %lu, out %s in %lu, "
+			   "%s of %s used",
+			   s->faults_zero, size_format(in, s->swap_read_bytes), s->swap_reads,
+			   size_format(out, s->swap_write_bytes), s->swap_writes,
+			   size_format(peak, s->swap_used), size_format(budget, s->swap_size));
 	log_stderr("  evicted %lu pages, refaults %lu, stalls %lu (%lu ms), retries %lu + %lu",
 		   s->evicted_pages, s->refaults, s->stalls, s->stall_ns / 1000000, s->retries_vma,
 		   s->retries_mmap);

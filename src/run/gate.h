@@ -4,7 +4,7 @@
  *
  *     (nothing) --gate_open()--> open --fork, in the child--> (nothing)
  *
- * It is opened by the first file mapping that is taken over, not at start: a
+ * It is opened by the first mapping that is taken over, not at start: a
  * process that maps nothing gets no pager thread. Until then every wrapper
  * costs one load:
  *

@@ -2,7 +2,7 @@
 /*
  * map.c - mmap(2), munmap(2), mremap(2): what is taken over, and what is let go.
  *
- * A mapping is taken over when it is of a regular file on a real file system,
+ * A mapping of a file is taken over when it is of a regular file on a real file system,
  * at least gate_config.min_size long, not executable, and its path matches.
  * Every mapping of a file that was taken over once is, whatever its size: two
  * views of one file, one quire's and one the kernel's, would not be coherent.
@@ -10,6 +10,12 @@
  * Files in memory (tmpfs, hugetlbfs) and those that are no files (sysfs, proc)
  * stay the kernel's: paging the first to RAM saves nothing, and they are how
  * processes share memory. QUIRE_MATCH may name them all the same.
+ *
+ * With QUIRE_ANON private anonymous memory of gate_config.min_size and more is taken over,
+ * and what replaces a part of such memory, however small. Stacks are not: the handler runs
+ * on them. Nor is what a child of a fork shares (MAP_SHARED), and what can be executed or
+ * not be accessed at all: of such reservations runtimes make their code. A part of one that
+ * is mapped anew to be accessed is memory like any other.
  */
 #include <errno.h>
 #include <linux/magic.h>
@@ -30,8 +36,7 @@
 #define PATH_BYTES 1024
 
 /* Flags that say what quire does not do. */
-#define NATIVE_FLAGS                                                                               \
-	(MAP_ANONYMOUS | MAP_HUGETLB | MAP_SYNC | MAP_LOCKED | MAP_GROWSDOWN | MAP_32BIT)
+#define NATIVE_FLAGS (MAP_HUGETLB | MAP_SYNC | MAP_LOCKED | MAP_GROWSDOWN | MAP_32BIT)
 
 /* ---- what to take over ---- */
 
@@ -71,9 +76,44 @@ static bool may_take(size_t len, int prot, int flags, int fd, off_t off)
 {
 	int type = flags & MAP_TYPE;
 
-	return gate_config.active && !gate_inside && fd >= 0 && len > 0 && !(prot & PROT_EXEC) &&
-	       !(flags & NATIVE_FLAGS) && off >= 0 && page_aligned((uintptr_t)off) &&
+	if (!gate_config.active || gate_inside || len == 0 || prot & PROT_EXEC ||
+	    flags & NATIVE_FLAGS)
+		return false;
+	if (flags & MAP_ANONYMOUS)
+		return gate_config.anon && type == MAP_PRIVATE && !(flags & MAP_STACK);
+	return fd >= 0 && off >= 0 && page_aligned((uintptr_t)off) &&
 	       (type == MAP_SHARED || type == MAP_PRIVATE || type == MAP_SHARED_VALIDATE);
+}
+
+/* All of it quire's, at this moment? */
+static bool all_managed(void *addr, size_t len)
+{
+	struct quire *q = part_owner(addr, len);
+	uintptr_t start = (uintptr_t)addr, end = start + page_up(len), from, to;
+	sigset_t saved;
+	bool all;
+
+	if (!q)
+		return false;
+	gate_enter(&saved);
+	range_lock();
+	all = range_next(start, end, &from, &to) && from == start && to == end;
+	range_unlock();
+	gate_leave(&saved);
+	return all;
+}
+
+/* A part of a region is replaced by its owner's kind: allocators give memory back so. */
+static bool anon_wanted(void *addr, size_t len, int prot, int flags)
+{
+	char size[SIZE_TEXT_MAX];
+
+	if (flags & MAP_FIXED && all_managed(addr, len))
+		return true;
+	if (len < gate_config.min_size || prot == PROT_NONE)
+		return false;
+	log_line("take over anonymous memory of %s", size_format(size, len));
+	return true;
 }
 
 static bool wanted(size_t len, int fd, struct stat *st)
@@ -125,10 +165,10 @@ static int clear_all(struct quire *q, void *addr, size_t len)
 /* ---- mmap ---- */
 
 /*
- * Maps fd in q. The range lock is held throughout (see range.h). Where the
- * program replaces memory that is the kernel's, that goes first: quire only
- * replaces its own. In the gap another thread may be given the addresses; then
- * this call fails, and nobody's memory is overwritten.
+ * Maps fd, or anonymous memory (st NULL), in q. The range lock is held throughout (see range.h).
+ * Where the program replaces memory that is the kernel's, that goes first: quire only replaces its
+ * own. In the gap another thread may be given the addresses; then this call fails, and nobody's
+ * memory is overwritten.
  */
 static void *map_managed(struct quire *q, void *addr, size_t len, int prot, int flags, int fd,
 			 off_t off, const struct stat *st)
@@ -144,7 +184,8 @@ static void *map_managed(struct quire *q, void *addr, size_t len, int prot, int 
 	if ((flags & MAP_FIXED) && clear_all(q, addr, len))
 		goto out;
 	/* Before the view exists, so that no write can miss it. */
-	fileset_add(st);
+	if (st)
+		fileset_add(st);
 	p = quire_mmap(q, addr, len, prot, flags, fd, off);
 	if (p != MAP_FAILED)
 		range_add((uintptr_t)p, (uintptr_t)p + page_up(len));
@@ -182,15 +223,20 @@ static bool not_for_us(int error)
 
 WRAP void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
+	bool anon = flags & MAP_ANONYMOUS;
 	struct stat st;
 	int saved = errno;
 	void *p;
 
-	if (!may_take(len, prot, flags, fd, off) || !wanted(len, fd, &st)) {
+	if (!may_take(len, prot, flags, fd, off) ||
+	    !(anon ? anon_wanted(addr, len, prot, flags) : wanted(len, fd, &st))) {
 		errno = saved;
 		return map_native(addr, len, prot, flags, fd, off);
 	}
-	p = map_managed(gate_open(), addr, len, prot, flags, fd, off, &st);
+	if (anon) /* other flags are hints, to the kernel */
+		flags &= MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_FIXED_NOREPLACE |
+			 MAP_NORESERVE | MAP_POPULATE;
+	p = map_managed(gate_open(), addr, len, prot, flags, fd, off, anon ? NULL : &st);
 	if (p == MAP_FAILED && not_for_us(errno))
 		return map_native(addr, len, prot, flags, fd, off);
 	if (p != MAP_FAILED)

@@ -13,6 +13,10 @@
 
 static int protect_managed(struct quire *q, void *addr, size_t len, void *arg)
 {
+	if (*(int *)arg & PROT_EXEC) { /* as if the system did not allow it */
+		errno = EACCES;
+		return -1;
+	}
 	return quire_mprotect(q, addr, len, *(int *)arg);
 }
 
