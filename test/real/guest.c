@@ -9,8 +9,11 @@
  * does: block all signals, have a SIGBUS handler, hand mapped memory to system
  * calls, fork.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -300,6 +303,207 @@ static void test_fork(void)
 	CHECK(right(p, LEN, 0));
 }
 
+/* ---- anonymous memory, which has no file ---- */
+
+static void fill(void *p, size_t len, uint64_t off)
+{
+	uint64_t *w = p;
+
+	for (size_t i = 0; i < len / 8; i++)
+		w[i] = word(off + i * 8);
+}
+
+static uint8_t *anonymous(size_t len)
+{
+	uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+/* What an allocator does with what it has mapped. */
+static void test_anon(void)
+{
+	uint8_t *p = anonymous(LEN), *n, *parts;
+	unsigned char vec[16];
+	size_t at;
+
+	fill(p, LEN, 0);
+	CHECK(right(p, LEN, 0));
+	CHECK(madvise(p + LEN / 2, LEN / 4, MADV_DONTNEED) == 0);
+	for (at = LEN / 2; at < LEN / 4 * 3; at += PAGE)
+		CHECK(p[at] == 0);
+	fill(p + LEN / 2, LEN / 4, LEN / 2);
+	CHECK(mprotect(p, LEN / 2, PROT_READ) == 0);
+	CHECK(right(p, LEN, 0));
+	CHECK(mprotect(p, LEN / 2, PROT_READ | PROT_WRITE) == 0);
+	n = mremap(p, LEN, LEN + LEN / 2, MREMAP_MAYMOVE);
+	CHECK(n != MAP_FAILED);
+	CHECK(right(n, LEN, 0));
+	fill(n + LEN, LEN / 2, LEN);
+	CHECK(mremap(n, LEN + LEN / 2, LEN, 0) == n);
+	CHECK(right(n, LEN, 0));
+	CHECK(mincore(n, sizeof(vec) * PAGE, vec) == 0);
+	/* A small part is given back and taken again, by mmap() over it. */
+	CHECK(mmap(n + 16 * PAGE, 16 * PAGE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == n + 16 * PAGE);
+	CHECK(n[16 * PAGE] == 0 && n[32 * PAGE - 1] == 0);
+	CHECK(right(n, 16 * PAGE, 0) && right(n + 32 * PAGE, LEN - 32 * PAGE, 32 * PAGE));
+	/* The middle and both ends go. */
+	CHECK(munmap(n + LEN / 4, LEN / 4) == 0);
+	CHECK(right(n + LEN / 2, LEN / 2, LEN / 2));
+	CHECK(munmap(n, LEN) == 0);
+	/* Executable, shared and small memory is not quire's, and works all the same. */
+	parts = mmap(NULL, 4 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(parts != MAP_FAILED);
+	pid_t pid = fork();
+	if (pid == 0) {
+		parts[0] = 42;
+		_exit(0);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(parts[0] == 42);
+	p = mmap(NULL, 4 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK(mprotect(p, 4 << 20, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+	p[0] = 0xc3;
+}
+
+/* All kinds of calls on it, when most of it is in the swap store. */
+static void test_anon_buffers(void)
+{
+	uint8_t *p = anonymous(LEN);
+	struct stat *st = (struct stat *)(p + 5 * PAGE);
+	char *path = (char *)(p + 9 * PAGE);
+	struct pollfd *fds = (struct pollfd *)(p + 13 * PAGE);
+	int fd = open("scratch", O_RDWR | O_CREAT | O_TRUNC, 0600), s[2];
+
+	CHECK(fd >= 0);
+	fill(p, LEN, 0);
+	strcpy(path, "scratch");
+	fill(p + LEN / 2, LEN / 2, LEN / 2); /* and path is far away */
+	CHECK(stat(path, st) == 0);
+	CHECK(S_ISREG(st->st_mode));
+	fill(p + LEN / 2, LEN / 2, LEN / 2);
+	CHECK(access(path, R_OK) == 0);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+	CHECK(write(s[0], p + LEN / 2, 100) == 100);
+	fds->fd = s[1];
+	fds->events = POLLIN;
+	fill(p + LEN / 2, LEN / 2, LEN / 2);
+	CHECK(poll(fds, 1, 1000) == 1);
+	CHECK(fds->revents == POLLIN);
+	CHECK(write(fd, p + LEN / 2, LEN / 2) == (ssize_t)(LEN / 2));
+	memset(p + LEN / 2, 0, LEN / 2);
+	CHECK(pread(fd, p + LEN / 2, LEN / 2, 0) == (ssize_t)(LEN / 2));
+	CHECK(right(p + LEN / 2, LEN / 2, LEN / 2));
+	CHECK(unlink(path) == 0);
+}
+
+/* A child of fork() runs without it; one of vfork(), and all programs, as ever. */
+static void test_anon_fork(void)
+{
+	uint8_t *p = anonymous(LEN);
+	int status;
+
+	fill(p, LEN, 0);
+	for (int i = 0; i < 3; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			execlp("true", "true", (char *)NULL);
+			_exit(9);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		CHECK(system("exit 3") == 3 << 8);
+		pid = vfork();
+		if (pid == 0) {
+			execlp("true", "true", (char *)NULL);
+			_exit(9);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		CHECK(right(p, LEN, 0));
+	}
+}
+
+/* ---- the heap ---- */
+
+#define BLOCKS 60000
+
+static void *heap_thread(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg + 1;
+	uint8_t **blocks = calloc(BLOCKS, sizeof(*blocks));
+	size_t *size = calloc(BLOCKS, sizeof(*size));
+
+	CHECK(blocks && size);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = (size_t)round; i < BLOCKS; i += 1 + (size_t)round) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			if (blocks[i]) {
+				CHECK(right(blocks[i], size[i], i * 8192));
+				CHECK(malloc_usable_size(blocks[i]) >= size[i]);
+			}
+			size[i] = (seed >> 40) % 128 * 8;
+			blocks[i] = realloc(blocks[i], size[i] + 1);
+			CHECK(blocks[i]);
+			fill(blocks[i], size[i], i * 8192);
+		}
+	}
+	for (size_t i = 0; i < BLOCKS; i++) {
+		CHECK(right(blocks[i], size[i], i * 8192));
+		free(blocks[i]);
+	}
+	free(blocks);
+	free(size);
+	return NULL;
+}
+
+/* Of the heap: stdio, directories, threads, programs; what libc allocates for itself. */
+static void test_heap(void)
+{
+	pthread_t t[2];
+	char line[256], *copy = NULL;
+	size_t n = 0;
+	void *aligned;
+
+	for (uintptr_t i = 0; i < 2; i++)
+		CHECK(pthread_create(&t[i], NULL, heap_thread, (void *)i) == 0);
+	for (int i = 0; i < 20; i++) {
+		FILE *f = fopen("/etc/passwd", "r");
+		DIR *d = opendir("/etc");
+
+		CHECK(f && d);
+		CHECK(fgets(line, sizeof(line), f));
+		CHECK(getline(&copy, &n, f) > 0);
+		CHECK(readdir(d));
+		fclose(f);
+		closedir(d);
+		f = popen("echo heap", "r");
+		CHECK(f && fgets(line, sizeof(line), f) && !strcmp(line, "heap\n"));
+		CHECK(pclose(f) == 0);
+		CHECK(system("exit 3") == 3 << 8);
+	}
+	free(copy);
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+	CHECK(posix_memalign(&aligned, 65536, 100000) == 0);
+	CHECK((uintptr_t)aligned % 65536 == 0);
+	memset(aligned, 1, 100000);
+	free(aligned);
+	copy = strdup("libc's own");
+	copy = realloc(copy, 100000);
+	CHECK(copy && !strcmp(copy, "libc's own"));
+	free(copy);
+	free(NULL);
+}
+
+/* A child would have no heap: it is not made. */
+static void test_heap_fork(void)
+{
+	CHECK(fork() == -1 && errno == ENOMEM);
+	CHECK(system("true") == 0);
+}
+
 static void test_exit7(void)
 {
 	exit(7);
@@ -328,11 +532,14 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} tests[] = {
-		{ "read", test_read },       { "peak", test_peak },
-		{ "blocked", test_blocked }, { "sigbus", test_sigbus },
-		{ "buffers", test_buffers }, { "coherent", test_coherent },
-		{ "fork", test_fork },       { "exit7", test_exit7 },
-		{ "term", test_term },       { "wait", test_wait },
+		{ "read", test_read },           { "peak", test_peak },
+		{ "blocked", test_blocked },     { "sigbus", test_sigbus },
+		{ "buffers", test_buffers },     { "coherent", test_coherent },
+		{ "fork", test_fork },           { "exit7", test_exit7 },
+		{ "term", test_term },           { "wait", test_wait },
+		{ "anon", test_anon },           { "anon-buffers", test_anon_buffers },
+		{ "anon-fork", test_anon_fork }, { "heap", test_heap },
+		{ "heap-fork", test_heap_fork },
 	};
 	size_t i;
 

@@ -14,12 +14,15 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 SECONDS_MAX = 120
@@ -38,6 +41,40 @@ class Failed(Exception):
 def check(condition, what):
     if not condition:
         raise Failed(what)
+
+
+def check_paged(summary):
+    """Anonymous memory went to the swap store, and came back."""
+    check(re.search(r'swap in [1-9][^,]*, out [1-9]', summary), 'not paged: ' + summary[-1000:])
+
+
+def redis(port, commands, expect=True):
+    """The replies to commands that were sent together."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            s = socket.create_connection(('127.0.0.1', port), SECONDS_MAX)
+            break
+        except ConnectionRefusedError:
+            check(time.monotonic() < deadline, 'redis-server does not listen')
+            time.sleep(0.05)
+    data = bytearray()
+    for command in commands:
+        data += b'*%d\r\n' % len(command)
+        for word in command:
+            word = word if isinstance(word, bytes) else word.encode()
+            data += b'$%d\r\n%s\r\n' % (len(word), word)
+    with s, s.makefile('rb') as f:
+        s.sendall(data)
+        return [redis_reply(f) for _ in commands] if expect else []
+
+
+def redis_reply(f):
+    line = f.readline()
+    check(line, 'redis-server closed the connection')
+    if line[:1] != b'$':
+        return line[1:].rstrip()
+    return f.read(int(line[1:]) + 2)[:-2]
 
 
 class Run:
@@ -114,6 +151,106 @@ class Tests:
         data = self.guest_file()
         for name in ('read', 'blocked', 'sigbus', 'buffers', 'coherent', 'fork'):
             check(Run([self.guest, name, data]).ok().out.endswith(b'ok\n'), name)
+
+    # ---- anonymous memory ----
+
+    def anon_test(self, name, memory='16M', kind='--anon', **kw):
+        options = [kind, '--swap', '.', '--swap-size', '256M', '--stats']
+        r = self.under(self.guest, name, memory=memory, options=options, **kw).ok(silent=False)
+        check(r.out.endswith(b'ok\n'), r.out.decode())
+        check(os.listdir('.') == [], 'left behind: %s' % os.listdir('.'))
+        return r
+
+    def test_anon_as_an_allocator_uses_it(self):
+        r = self.anon_test('anon')
+        check_paged(r.err.decode())
+
+    def test_anon_under_each_policy(self):
+        for policy in ('P0', 'P2', 'P3', 'P4'):
+            self.anon_test('anon', env={'QUIRE_OPTS': 'retry=' + policy})
+
+    def test_anon_without_move(self):
+        self.anon_test('anon', env={'QUIRE_OPTS': 'move=0'})
+
+    def test_anon_buffers(self):
+        self.anon_test('anon-buffers')
+
+    def test_anon_fork(self):
+        self.anon_test('anon-fork')
+
+    def test_anon_without_a_swap_store(self):
+        r = self.under(self.guest, 'anon', memory='16M', options=['--anon'])
+        check(r.status == 1 and b'ENOMEM' not in r.out and b'Cannot allocate' in r.out,
+              'the mapping that does not fit fails: %s' % r.out.decode())
+        check(b'ok\n' in self.under(self.guest, 'anon', memory='16M').ok().out, 'not asked for')
+
+    def test_anon_options(self):
+        for options, what in ((['--swap', '.'], b'--anon'),
+                              (['--anon', '--swap', 'no/such'], b'no/such'),
+                              (['--anon', '--swap', '.', '--swap-size', 'x'], b'swap-size'),
+                              (['--anon', '--swap', '.', '--swap-size', '1'], b'')):
+            r = self.under('true', options=options)
+            check(r.status == 125 and what in r.err, '%s: %d %s' % (options, r.status, r.err))
+        check(os.listdir('.') == [], 'left behind: %s' % os.listdir('.'))
+
+    def need_heap(self):
+        r = self.under('true', options=['--heap'])
+        if r.status == 125 and b'libjemalloc2' in r.err:
+            raise Skip('libjemalloc2 is not installed')
+
+    def test_heap(self):
+        self.need_heap()
+        for _ in range(3):
+            self.anon_test('heap', kind='--heap', memory='12M')
+        self.anon_test('heap-fork', kind='--heap')
+
+    def test_stress_ng_vm_verify(self):
+        """Twice the budget in each of two processes, every method, every bit looked at."""
+        self.need('stress-ng')
+        r = self.under('stress-ng', '--temp-path', '.', '--vm', '2', '--vm-bytes', '128M',
+                       '--vm-keep', '--verify', '--vm-ops', '600', '--timeout', '60',
+                       '--metrics-brief', memory='32M',
+                       options=['--anon', '--swap', '.', '--swap-size', '128M', '--stats'],
+                       ).ok(silent=False)
+        text = (r.out + r.err).decode()
+        check('successful run completed' in text or 'passed' in text, text)
+        check('fail' not in text.replace('failed: 0', ''), text)
+        check_paged(text)
+
+    def test_redis_values(self):
+        """Four times the budget of values, all read back and compared."""
+        self.need('redis-server')
+        self.need_heap()
+        count, size, memory = 200000, 1000, '48M'
+        listen = socket.socket()
+        listen.bind(('127.0.0.1', 0))
+        port = listen.getsockname()[1]
+        listen.close()
+        server = subprocess.Popen(
+            [self.quire, 'run', '--memory', memory, '--heap', '--swap', '.', '--swap-size', '512M',
+             '--stats', '--', 'redis-server', '--port', str(port), '--bind', '127.0.0.1',
+             '--save', '', '--appendonly', 'no', '--daemonize', 'no'],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            self.redis_compare(port, count, size)
+            redis(port, [('SHUTDOWN', 'NOSAVE')], expect=False)
+            out = server.communicate(timeout=SECONDS_MAX)[0].decode(errors='replace')
+        finally:
+            server.kill()
+            server.wait()
+        check(server.returncode == 0, out[-3000:])
+        check_paged(out)
+
+    def redis_compare(self, port, count, size):
+        value = lambda i: random.Random(i).randbytes(size)
+        for base in range(0, count, 1000):
+            replies = redis(port, [('SET', 'key:%d' % i, value(i))
+                                   for i in range(base, base + 1000)])
+            check(all(r == b'OK' for r in replies), 'SET: %s' % replies[:3])
+        for base in range(0, count, 1000):
+            replies = redis(port, [('GET', 'key:%d' % i) for i in range(base, base + 1000)])
+            for i, reply in enumerate(replies, base):
+                check(reply == value(i), 'key:%d is not what was stored' % i)
 
     # ---- the command ----
 
