@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run.c - `quire run`: start a program with its file mappings under a budget.
+ * run.c - `quire run`: start a program with its mappings under a budget.
  *
  * Everything that can be known to be wrong is found here, before the program
  * starts: sizes, options, a kernel that refuses, a program that the preload
@@ -177,8 +177,7 @@ static int check_request(struct request *r)
 	if (!r->memory)
 		r->memory = getenv("QUIRE_MEMORY");
 	if (!r->memory)
-		return complain(&run_command, "--memory is needed: how much RAM may mapped files "
-					      "use?");
+		return complain(&run_command, "--memory is needed: how much RAM may it use?");
 	if (r->swap && !r->anon && !getenv("QUIRE_ANON"))
 		return complain(&run_command, "--swap is for anonymous memory: add --anon or "
 					      "--heap");
@@ -358,7 +357,8 @@ static bool has_allocator(void)
 	return handle || (why && !strstr(why, "cannot open shared object file"));
 }
 
-/* The break is libc's (heap.c): the allocator shall not fall back to it. */
+/* Why jemalloc: it maps 2 MiB and more at a time, mimalloc 2.0 32 MiB for each thread. The
+ * break is libc's (heap.c): the allocator shall not fall back to it. */
 static int set_allocator(void)
 {
 	const char *before = getenv("MALLOC_CONF");
@@ -502,7 +502,8 @@ static int run_main(int argc, char **argv)
 static const char help[] =
 	"usage: quire run --memory SIZE [OPTION...] [--] PROGRAM [ARGUMENT...]\n"
 	"\n"
-	"Runs PROGRAM with its memory-mapped files paged by quire, under a budget.\n"
+	"Runs PROGRAM with its memory-mapped files, or all its memory, paged by quire, under\n"
+	"a budget.\n"
 	"\n"
 	"  --memory SIZE     RAM that what is taken over may use: 512M, 1G, 50%\n"
 	"  --anon            take over large anonymous mappings, too\n"
@@ -524,7 +525,7 @@ static const char help[] =
 const struct command run_command = {
 	.name = "run",
 	.main = run_main,
-	.summary = "run a program with its mapped files under a memory budget",
+	.summary = "run a program with its mapped memory under a budget",
 	.help = help,
 	.options = options,
 	.usage = EXIT_QUIRE,
