@@ -308,7 +308,7 @@ void anon_pageout(struct mm *mm, uint64_t start, uint64_t end)
 {
 	struct folio *folio[CONFIG_RECLAIM_BATCH];
 	uint64_t base;
-	unsigned a, b, stuck;
+	unsigned a, b, writing;
 
 	while (start < end) {
 		struct ptable *t = next_slots(mm, &start, end, &base, &a, &b);
@@ -321,7 +321,7 @@ void anon_pageout(struct mm *mm, uint64_t start, uint64_t end)
 			rt_lock(&t->lock);
 			unsigned n = isolate_idle(mm, t, &a, b, folio, CONFIG_RECLAIM_BATCH);
 			rt_unlock(&t->lock);
-			anon_evict(mm, folio, n, &stuck);
+			anon_evict(mm, folio, n, &writing);
 		}
 	}
 }
@@ -611,12 +611,12 @@ static void sort(struct folio **f, unsigned n)
 		}
 }
 
-uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *stuck)
+uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *writing)
 {
 	uint64_t freed = 0;
 	unsigned left = 0;
 
-	*stuck = 0;
+	*writing = 0;
 	for (unsigned i = 0; i < n; i++) {
 		if (evict_clean(mm, f[i], false)) {
 			evicted(mm, f[i]);
@@ -632,7 +632,6 @@ uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *stuck
 		uint32_t run = left - at < CONFIG_RUN_PAGES ? left - at : CONFIG_RUN_PAGES;
 		uint32_t slot = swap_alloc(mm, &run);
 		if (slot == SLOT_NONE) {
-			*stuck = left - at;
 			for (; at < left; at++) {
 				lru_return(mm, f[at], true);
 				folio_unlock(mm, f[at]);
@@ -641,6 +640,7 @@ uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *stuck
 			break;
 		}
 		write_run(mm, f + at, run, slot);
+		*writing += run;
 		at += run;
 	}
 	rt_ioq_flush(&mm->ioq);

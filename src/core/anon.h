@@ -68,9 +68,9 @@ unsigned anon_gather_idle(struct mm *mm, struct folio *f, struct folio **out, un
 /*
  * anon_evict - let go of f[0..n): each locked, isolated, idle or without an entry, with a
  * reference; all three are taken over. What must be written is: it goes when that ends.
- * Returns the pages freed now; *stuck: how many could not go for want of slots.
+ * Returns the pages freed now; *writing: how many go when their write ends.
  */
-uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *stuck);
+uint64_t anon_evict(struct mm *mm, struct folio **f, unsigned n, unsigned *writing);
 
 /* anon_take_error - the errno of a write that failed for pages of v since it was asked
  * last; 0: none. */

@@ -103,7 +103,7 @@ void keep_wanted(struct fault *f, struct folio *folio)
 	f->wanted_came = folio_test(folio, FOLIO_UPTODATE);
 }
 
-static void put_wanted(struct fault *f)
+void put_wanted(struct fault *f)
 {
 	struct folio *folio = f->wanted;
 

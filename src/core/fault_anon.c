@@ -485,6 +485,7 @@ static unsigned swap_read_folio(struct fault *f, struct folio *folio, pte_t e)
 	if (err) {
 		swap_cache_del(mm, folio, false); /* the next access tries again */
 		folio_unlock(mm, folio);
+		put_wanted(f); /* it would be in the way of that */
 		if (!drop)
 			result = fault_error(f, FAULT_SIGBUS, -err);
 	} else if (!drop) {

@@ -25,6 +25,8 @@ unsigned fault_error(struct fault *f, unsigned result, int error);
 /* machine_result - what to make of a -errno of the machine's. */
 unsigned machine_result(struct fault *f, int64_t err);
 void keep_wanted(struct fault *f, struct folio *folio);
+/* put_wanted - let go of what the fault has waited for, if it has. */
+void put_wanted(struct fault *f);
 unsigned need_memory(struct fault *f);
 unsigned folio_lock_or_retry(struct fault *f, struct folio *folio);
 

@@ -592,10 +592,10 @@ static uint64_t shrink_cold(struct mm *mm, uint64_t want)
 	}
 	uint64_t freed = evict_batch(mm, s->evict, s->evicts);
 	if (s->anons > 0) {
-		unsigned stuck;
-		uint64_t now = anon_evict(mm, s->anon, s->anons, &stuck);
-		s->writing = s->anons - stuck - now;
-		freed += now;
+		/* What does neither, for somebody has come for it, is no progress. */
+		unsigned writing;
+		freed += anon_evict(mm, s->anon, s->anons, &writing);
+		s->writing = writing;
 	}
 	return freed;
 }
