@@ -22,6 +22,7 @@
 #define JUDGE_RUNS  400000
 #define JUDGE_TIMES 4     /* ... and no more than a quarter of what the judge may try */
 #define JUDGE_FEW   20000 /* a bounded search that came to no more outcomes is judged */
+#define SWEEP_WALKS 8     /* random schedules that a sweep goes along */
 #define WARM_RUNS   64    /* of a walk, before a bounded search: to learn what is shared */
 
 const char *const strategy_name[] = {
@@ -69,6 +70,7 @@ struct explorer {
 	/* sweep */
 	uint32_t fail_at, calls;
 	bool for_good;
+	unsigned walk; /* which; 0: the usual schedule */
 };
 
 /* --- small things ---------------------------------------------------------------- */
@@ -411,11 +413,18 @@ static void mark_site(const struct sim_site *site)
 		s->failed++;
 }
 
-static unsigned sweep_choose(struct explorer *x, enum sim_choice kind)
+static bool has_failed(const struct sim_site *site, enum sim_choice kind)
+{
+	return !site || (site->failed && (site->stuck || kind != SIM_FAIL));
+}
+
+static unsigned sweep_choose(struct explorer *x, enum sim_choice kind, unsigned n)
 {
 	if (kind == SIM_VALUE)
-		return 0;
+		return x->walk ? (unsigned)(next_random(x) % n) : 0;
 	x->calls++;
+	if (x->walk && x->calls == x->fail_at && has_failed(E.asking, kind))
+		x->fail_at++;
 	return x->calls == x->fail_at || (x->for_good && kind == SIM_FAIL && x->calls > x->fail_at);
 }
 
@@ -435,6 +444,9 @@ static int on_pick(void *p, uint32_t enabled, int cur, bool must)
 		break;
 	case STRATEGY_PCT:
 		to = pct_pick(x, enabled, cur, must);
+		break;
+	case STRATEGY_SWEEP:
+		to = x->walk ? walk_pick(x, enabled, cur, must) : usual;
 		break;
 	default:
 		to = usual;
@@ -459,7 +471,7 @@ static unsigned on_choose(void *p, enum sim_choice kind, unsigned n)
 		got = random_choose(x, kind, n);
 		break;
 	case STRATEGY_SWEEP:
-		got = sweep_choose(x, kind);
+		got = sweep_choose(x, kind, n);
 		break;
 	default:
 		break;
@@ -612,11 +624,13 @@ static void warm_up(struct explorer *x, const struct program *p)
 	x->strategy = STRATEGY_BOUNDED;
 }
 
-static enum verdict run_sweep(struct explorer *x, const struct program *p)
+static enum verdict sweep_along(struct explorer *x, const struct program *p)
 {
 	for (x->fail_at = 1;; x->fail_at++) {
 		for (int good = 0; good < 2; good++) {
 			x->for_good = good;
+			if (x->walk)
+				random_start(x, x->walk);
 			if (out_of_limits(x))
 				return VERDICT_LIMIT;
 			if (one_run(x, p) == SIM_BROKEN)
@@ -634,6 +648,17 @@ static enum verdict gate(struct result *r, uint64_t all)
 		 "the reduced search saw %llu outcomes, all schedules have %llu",
 		 (unsigned long long)r->outcomes, (unsigned long long)all);
 	return VERDICT_FOUND;
+}
+
+/* What the usual schedule does not come to, a random one may: a buffer that is wanted while
+ * others have them all. There only calls fail that never did. */
+static enum verdict run_sweep(struct explorer *x, const struct program *p)
+{
+	enum verdict v = VERDICT_DONE;
+
+	for (x->walk = 0; v == VERDICT_DONE && x->walk <= SWEEP_WALKS; x->walk++)
+		v = sweep_along(x, p);
+	return v;
 }
 
 /* The gate (checking.md 2.2): a reduction that leaves out an outcome is a defect of ours,

@@ -11,7 +11,7 @@
  *   walk      random: each time a thread at random.
  *   pct       random priorities with d - 1 changes (Burckhardt et al., ASPLOS 2010).
  *   sweep     along the default schedule, the n-th fallible call fails: once, and for
- *             good; for each n.
+ *             good; for each n. Along a few random ones, what never did so far.
  *   replay    one schedule.
  */
 #ifndef CHECK_EXPLORE_H

@@ -1449,6 +1449,7 @@ static SIM_RAW bool fails(const char *what, enum sim_choice kind)
 		return false;
 	struct sim_site *site = E.site[S->cur];
 	E.site[S->cur] = NULL;
+	E.asking = site;
 	if (site)
 		site->calls++;
 	S->fallible++;

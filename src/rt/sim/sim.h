@@ -247,6 +247,7 @@ struct sim_engine {
 	char story[2048];
 	/* of the fallible call that each thread makes */
 	struct sim_site *site[SIM_THREADS];
+	const struct sim_site *asking; /* choose() for; NULL: none of the core's */
 	const char *fault; /* the last failure that was made, for people */
 	/* The checker's own look at what the machine does; NULL: none. */
 	void (*on_map)(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
