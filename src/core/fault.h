@@ -59,6 +59,7 @@ struct fault {
 	bool copy_made;       /* ... and made it */
 	bool copied_in;       /* this try has filled and mapped the page, writable */
 	bool wanted_came;     /* it was uptodate when the wait was over */
+	pte_t wanted_for;     /* the swap entry that was read, or waited for */
 	bool waited_for_read; /* a major fault, over all its tries */
 	int error;            /* errno of an ERROR */
 };

@@ -477,6 +477,7 @@ static unsigned swap_read_folio(struct fault *f, struct folio *folio, pte_t e)
 	bool drop = may_drop(f, folio), vma_lock = f->flags & FAULT_VMA_LOCK;
 
 	f->waited_for_read = true;
+	f->wanted_for = e;
 	keep_wanted(f, folio);
 	if (drop)
 		fault_lock_release(f);
@@ -517,8 +518,9 @@ static unsigned swap_miss(struct fault *f, pte_t e)
 		rt_relax();
 		return FAULT_NOPAGE; /* somebody's already, or the entry is gone */
 	}
-	if (f->wanted_came)
-		stat_inc(mm, lost_reads); /* read for us, and gone before we came */
+	/* Read for us, and gone before we came; unless another page was moved here meanwhile. */
+	if (f->wanted_came && f->wanted_for == e)
+		stat_inc(mm, lost_reads);
 	lru_add(mm, folio);
 	return swap_read_folio(f, folio, e);
 }
@@ -547,6 +549,7 @@ static unsigned swap_fault(struct fault *f, pte_t e, const struct ra_plan *plan)
 		if (!folio)
 			return swap_miss(f, e);
 		unsigned result = folio_lock_or_retry(f, folio);
+		f->wanted_for = e;
 		if (result) {
 			folio_put(mm, folio);
 			return result;
