@@ -343,9 +343,12 @@ static bool bounded_next(struct explorer *x)
 
 static int random_thread(struct explorer *x, uint32_t enabled)
 {
-	unsigned skip = (unsigned)(next_random(x) % (unsigned)__builtin_popcount(enabled));
+	unsigned n = 0;
 
-	while (skip--)
+	for (uint32_t m = enabled; m; m &= m - 1)
+		n++;
+	/* A multiplication, not a division: this is done at each switch. */
+	for (unsigned skip = (unsigned)((next_random(x) >> 32) * n >> 32); skip > 0; skip--)
 		enabled &= enabled - 1;
 	return __builtin_ctz(enabled);
 }

@@ -340,9 +340,16 @@ static SIM_RAW uint32_t enabled(void)
 	uint32_t mask = 0, late = 0;
 
 	for (uint32_t i = 0; i < S->threads; i++) {
-		if (!is_enabled(&S->t[i]))
+		const struct sim_thread *t = &S->t[i];
+		if (t->state != SIM_READY)
 			continue;
-		if (S->t[i].in_sync && E.knobs.rcu_late)
+		if (!(t->in_lock | t->in_sync | t->relaxes)) { /* most */
+			mask |= 1u << i;
+			continue;
+		}
+		if (!is_enabled(t))
+			continue;
+		if (t->in_sync && E.knobs.rcu_late)
 			late |= 1u << i;
 		else
 			mask |= 1u << i;
