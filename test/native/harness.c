@@ -131,6 +131,10 @@ static bool test_run(const struct CMUnitTest *test, int number)
 			_exit(2);
 		status = test_run_here(test);
 		fflush(NULL);
+#ifdef HARNESS_COUNTS /* a build that counts branches writes what it counted at exit(3) */
+		if (status == 0)
+			exit(0);
+#endif
 		/* Not exit(): a quire left open by a failed assert is not closed. */
 		_exit(status == 0 ? 0 : 1);
 	}
