@@ -486,37 +486,50 @@ static unsigned do_walk(const struct scenario_op *op)
 /* --- msync, and what it promises
  * ------------------------------------------------------------------ */
 
-static unsigned do_sync(const struct scenario_op *op, bool wait)
-{
-	unsigned file = W->region_file[op->region];
-	uint64_t must[SIM_FILE_PAGES][SIM_WORDS] = { { 0 } }, is[SIM_FILE_PAGES][SIM_WORDS];
-	struct mapping *m = hold_file(file);
-	int first = W->region_page[op->region] + (op->has_range ? op->page : 0);
-	int end = first + (op->has_range ? op->pages : region_of(op->region)->pages);
+struct promise {
+	unsigned file;
+	int first, end;
+	uint64_t must[SIM_FILE_PAGES][SIM_WORDS];
+};
 
-	if (!m)
-		return RESULT_ENOMEM;
-	sim_point("shadow", S->pte, SIM_R);
-	for (int p = first; p < end; p++)
+/* What was promised is there, or something later. */
+static void check_durable(const struct promise *m, const uint64_t is[SIM_FILE_PAGES][SIM_WORDS])
+{
+	for (int p = m->first; p < m->end && !W->sizes_moved; p++)
 		for (unsigned w = 0; w < SIM_WORDS; w++)
-			must[p][w] = shadow_must_sync(file, p, w);
-	int err = writeback_sync(m, (uint64_t)first, (uint64_t)end, wait);
-	mapping_unhold(m);
-	sim_point("durable", S->file, SIM_R);
-	memcpy(is, S->file[file].durable, sizeof(is));
-	sim_point("shadow", S->pte, SIM_R); /* a size that moved by now may have moved before */
-	for (int p = first; p < end && !err && wait && !W->sizes_moved; p++)
-		for (unsigned w = 0; w < SIM_WORDS; w++) {
-			uint64_t got = is[p][w];
-			/* The promised one, or a later one. */
-			if (must[p][w] && !shadow_follows(got, must[p][w]))
+			if (m->must[p][w] && !shadow_follows(is[p][w], m->must[p][w]))
 				sim_fail("DURABLE",
 					 "msync returned, and a crash now loses %#llx of page %d "
 					 "word %u (%#llx is there)",
-					 (unsigned long long)must[p][w], p, w,
-					 (unsigned long long)got);
-		}
-	return result_of(err);
+					 (unsigned long long)m->must[p][w], p, w,
+					 (unsigned long long)is[p][w]);
+}
+
+static unsigned do_sync(const struct scenario_op *op, bool wait)
+{
+	struct promise m = { .file = W->region_file[op->region],
+			     .first = W->region_page[op->region] + (op->has_range ? op->page : 0) };
+	uint64_t is[SIM_FILE_PAGES][SIM_WORDS];
+	struct mapping *mapping = hold_file(m.file);
+
+	m.end = m.first + (op->has_range ? op->pages : region_of(op->region)->pages);
+	if (!mapping)
+		return RESULT_ENOMEM;
+	sim_point("shadow", S->pte, SIM_R);
+	for (int p = m.first; p < m.end; p++)
+		for (unsigned w = 0; w < SIM_WORDS; w++)
+			m.must[p][w] = shadow_must_sync(m.file, p, w);
+	int err = writeback_sync(mapping, (uint64_t)m.first, (uint64_t)m.end, wait);
+	mapping_unhold(mapping);
+	if (err || !wait)
+		return result_of(err);
+	check_durable(&m, S->file[m.file].durable); /* before anybody makes it good */
+	/* And where it counts as a look at the file and at its size, which may move. */
+	sim_point("durable", S->file, SIM_R);
+	memcpy(is, S->file[m.file].durable, sizeof(is));
+	sim_point("shadow", S->pte, SIM_R);
+	check_durable(&m, is);
+	return RESULT_OK;
 }
 
 /* --- the rest
