@@ -478,8 +478,6 @@ static bool folio_swapped(struct mm *mm, struct folio *f, int err)
 		f->slot = 0;
 		folio_set(f, FOLIO_DIRTY);
 	}
-	rt_count_u64(&mm->writeback, -1ull);
-	rt_count_u64(&mm->swapping, -1ull);
 	folio_end_writeback(mm, f);
 	if (!folio_trylock(f)) {
 		lru_return(mm, f, false);
@@ -528,6 +526,9 @@ static void swap_written(struct rt_io *io)
 	}
 	for (uint32_t i = 0; i < w->folios; i++)
 		freed += folio_swapped(mm, w->folio[i], err);
+	/* Only now: who sees none under way finds those gone that could go. */
+	rt_count_u64(&mm->writeback, -(uint64_t)w->folios);
+	rt_count_u64(&mm->swapping, -(uint64_t)w->folios);
 	bounce_put(&mm->bounce, (char *)w - (w->pages - 1) * RT_PAGE, w->pages);
 	if (freed > 0)
 		pager_freed(mm, freed);

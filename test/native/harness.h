@@ -67,6 +67,14 @@ void h_die(const char *file, int line, const char *what) __attribute__((noreturn
 		skip();                                                                            \
 	} while (0)
 
+/* A page that was let go of may be held by another thread for a moment, which has read or
+ * written it: wait until the value is as it must become. Never: the test times out. */
+#define assert_becomes(value, want)                                                                \
+	do {                                                                                       \
+		while ((uint64_t)(value) != (uint64_t)(want))                                      \
+			h_sleep_ms(1);                                                             \
+	} while (0)
+
 /* The call must fail, with that errno. */
 #define assert_errno(call, want)                                                                   \
 	do {                                                                                       \
