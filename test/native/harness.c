@@ -8,6 +8,8 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -548,6 +550,46 @@ void *h_map_store(struct quire *q, size_t len, int prot, int flags, struct h_sto
 		fail();
 	}
 	return p;
+}
+
+/* ---- mounts ---- */
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+bool h_mounts_alone(void)
+{
+	char map[64];
+	uid_t uid = getuid();
+	gid_t gid = getgid();
+
+	if (uid == 0) {
+		if (unshare(CLONE_NEWNS) != 0)
+			return false;
+	} else {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+			return false;
+		snprintf(map, sizeof(map), "0 %d 1", (int)uid);
+		if (!write_text("/proc/self/setgroups", "deny") ||
+		    !write_text("/proc/self/uid_map", map))
+			return false;
+		snprintf(map, sizeof(map), "0 %d 1", (int)gid);
+		if (!write_text("/proc/self/gid_map", map))
+			return false;
+	}
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+bool h_mount_tmpfs(const char *dir, const char *opts)
+{
+	return mkdir(dir, 0700) == 0 && h_mounts_alone() && mount("none", dir, "tmpfs", 0, opts) == 0;
 }
 
 /* ---- rest ---- */

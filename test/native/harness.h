@@ -174,6 +174,16 @@ extern const struct quire_store_ops h_store_ops;
 struct h_store *h_store_new(uint64_t length, uint64_t seed);
 void *h_map_store(struct quire *q, size_t len, int prot, int flags, struct h_store *s);
 
+/* ---- mounts ---- */
+
+/*
+ * A mount namespace of our own, which ends with this process and its mounts with it;
+ * within a user namespace, as its root, when we are not root. False: not on this machine.
+ */
+bool h_mounts_alone(void);
+/* A new directory with a new tmpfs on it, in such a namespace; opts: "size=8m". */
+bool h_mount_tmpfs(const char *dir, const char *opts);
+
 /* ---- rest ---- */
 
 /* xorshift: the state is the caller's, never 0. */

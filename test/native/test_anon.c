@@ -6,8 +6,6 @@
 #include "harness.h"
 
 #include <dirent.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -424,34 +422,9 @@ static void paths_that_cannot_be(void **state)
 	assert_ok(access("there", F_OK));
 }
 
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-/* As in test_full.c: the mount ends with this process. */
-static bool mount_tmpfs(const char *dir)
-{
-	char map[64];
-	uid_t uid = getuid();
-
-	if (mkdir(dir, 0700) != 0 || unshare(CLONE_NEWNS | (uid ? CLONE_NEWUSER : 0)) != 0)
-		return false;
-	snprintf(map, sizeof(map), "0 %d 1", (int)uid);
-	if (uid && !write_text("/proc/self/uid_map", map))
-		return false;
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-	       mount("none", dir, "tmpfs", 0, "size=4M") == 0;
-}
-
 static void no_room_for_the_store(void **state)
 {
-	if (!mount_tmpfs("m"))
+	if (!h_mount_tmpfs("m", "size=4m"))
 		h_skip("cannot mount a tmpfs here");
 	assert_int_equal(try_open(NULL, "m/swap", 8 * MIB), ENOSPC);
 	assert_int_equal(try_open(NULL, "m", 8 * MIB), ENOSPC);

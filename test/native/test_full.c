@@ -6,62 +6,18 @@
  */
 #include "harness.h"
 
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 
-static bool write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-/*
- * A mount namespace of our own, in a user namespace when we are not root: the
- * mounts end with this process.
- */
-static bool mounts_alone(void)
-{
-	char map[64];
-	uid_t uid = getuid();
-	gid_t gid = getgid();
-
-	if (uid == 0) {
-		if (unshare(CLONE_NEWNS) != 0)
-			return false;
-	} else {
-		if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
-			return false;
-		snprintf(map, sizeof(map), "0 %d 1", (int)uid);
-		if (!write_text("/proc/self/setgroups", "deny") ||
-		    !write_text("/proc/self/uid_map", map))
-			return false;
-		snprintf(map, sizeof(map), "0 %d 1", (int)gid);
-		if (!write_text("/proc/self/gid_map", map))
-			return false;
-	}
-	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
-}
-
-static bool mount_tmpfs(const char *dir, const char *opts)
-{
-	return mkdir(dir, 0700) == 0 && mounts_alone() && mount("none", dir, "tmpfs", 0, opts) == 0;
-}
-
 /* An ext4 of so many MiB on a loop device, which goes with the mount. */
 static bool mount_ext4(const char *dir, int mib)
 {
 	char cmd[512];
 
-	if (getuid() != 0 || mkdir(dir, 0700) != 0 || !mounts_alone())
+	if (getuid() != 0 || mkdir(dir, 0700) != 0 || !h_mounts_alone())
 		return false;
 	snprintf(
 		cmd, sizeof(cmd),
@@ -136,14 +92,14 @@ static void reserve_when_full(const char *file, const char *filler)
 
 static void tmpfs_full(void **state)
 {
-	if (!mount_tmpfs("m", "size=8m"))
+	if (!h_mount_tmpfs("m", "size=8m"))
 		h_skip("no mount for this user");
 	full_then_room("m/f", "m/filler");
 }
 
 static void tmpfs_reserve(void **state)
 {
-	if (!mount_tmpfs("m", "size=8m"))
+	if (!h_mount_tmpfs("m", "size=8m"))
 		h_skip("no mount for this user");
 	reserve_when_full("m/f", "m/filler");
 }
@@ -170,7 +126,7 @@ static void full_and_out_of_budget(void **state)
 	size_t at, i;
 	uint8_t *p;
 
-	if (!mount_tmpfs("m", "size=24m"))
+	if (!h_mount_tmpfs("m", "size=24m"))
 		h_skip("no mount for this user");
 	q = h_open(4 * MIB, NULL);
 	fd = h_sparse("m/f", 16 * MIB);
@@ -225,7 +181,7 @@ static void file_on_tmpfs(void **state)
 	int fd;
 	uint8_t *p;
 
-	if (!mount_tmpfs("m", "size=64m"))
+	if (!h_mount_tmpfs("m", "size=64m"))
 		h_skip("no mount for this user");
 	q = h_open(4 * MIB, NULL);
 	fd = h_file("m/f", 16 * MIB, 1);
