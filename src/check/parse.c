@@ -209,6 +209,7 @@ static const struct choice failures[] = {
 	{ "reads", FAIL_READS },
 	{ "hangs", FAIL_HANGS },
 	{ "writes", FAIL_WRITES },
+	{ "syncs", FAIL_SYNCS },
 	{ "none", FAIL_NONE },
 	{ NULL, 0 },
 };
@@ -337,7 +338,7 @@ static const char *const arg_name[] = {
 	[RIGHTS] = "r|rw",
 	[PROTECTION] = "none|r|rw",
 	[ADVICE] = "ADVICE",
-	[FAILURE] = "reads|writes|none",
+	[FAILURE] = "reads|writes|syncs|hangs|none",
 	[AS] = "[as=FILE [PAGE]]",
 	[PAGES] = "PAGES",
 	[MOVE] = "[move]",

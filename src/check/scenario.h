@@ -105,7 +105,7 @@ enum scenario_advice {
 };
 
 /* OP_FAIL: instead of what failed before. */
-enum scenario_fail { FAIL_NONE, FAIL_READS, FAIL_WRITES, FAIL_HANGS };
+enum scenario_fail { FAIL_NONE, FAIL_READS, FAIL_WRITES, FAIL_SYNCS, FAIL_HANGS };
 
 struct scenario_region {
 	char name[SCENARIO_NAME];

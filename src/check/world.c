@@ -549,8 +549,9 @@ static unsigned do_budget(const struct scenario_op *op)
 static unsigned do_fail(const struct scenario_op *op)
 {
 	sim_point("fail", S->file, SIM_W);
-	S->file[op->file].dead_reads = op->how == 1;
+	S->file[op->file].dead_reads = op->how == FAIL_READS;
 	S->file[op->file].dead_writes = op->how == FAIL_WRITES;
+	S->file[op->file].dead_syncs = op->how == FAIL_WRITES || op->how == FAIL_SYNCS;
 	S->file[op->file].hangs = op->how == FAIL_HANGS;
 	W->bad_disk = true;
 	return RESULT_OK;
@@ -983,7 +984,7 @@ static bool scenario_finish(const struct program *p)
 		return true;
 	bool disk_works = S->failures == 0;
 	for (unsigned f = 0; f < scenario->files; f++) {
-		S->file[f].dead_reads = S->file[f].dead_writes = false;
+		S->file[f].dead_reads = S->file[f].dead_writes = S->file[f].dead_syncs = false;
 		S->file[f].full = -1;
 		S->file[f].hangs = false;
 	}

@@ -205,6 +205,7 @@ static void prints_what_it_reads(void **state)
 		{ "kill t2", NULL, OP_KILL },
 		{ "fail A reads", NULL, OP_FAIL },
 		{ "fail A writes", NULL, OP_FAIL },
+		{ "fail A syncs", NULL, OP_FAIL },
 		{ "fail B none", NULL, OP_FAIL },
 		{ "full A 2", NULL, OP_FULL },
 		{ "full A 0", NULL, OP_FULL },
@@ -444,7 +445,7 @@ static void says_what_is_wrong_with_an_operation(void **state)
 		{ "\tkill t3", 7, "seen `t3`", "a thread, declared above: t1, t2" },
 		{ "\tafter", 7, "seen nothing", "a thread, declared above: t1, t2" },
 		{ "\tafter t1", 7, "thread t1 waits for its own end", "without a circle" },
-		{ "\tfail A all", 7, "seen `all`", "one of: reads, hangs, writes, none" },
+		{ "\tfail A all", 7, "seen `all`", "one of: reads, hangs, writes, syncs, none" },
 		{ "\tfull A half", 7, "seen `half`", "`never` or pages, 0 to 16" },
 		{ "expect lost = 0", 6, "thread t1 has no operation", "expected one" },
 	};

@@ -287,7 +287,7 @@ int rt_file_sync(struct rt_file *f)
 	bool fails = sim_fails("file_sync");
 	sync_begin(file, &at);
 	sim_yield("syncing");
-	fails |= file->dead_writes;
+	fails |= file->dead_syncs;
 	machine_point(fails ? "the sync fails" : "synced", DISK, SIM_W);
 	file->syncs++;
 	sync_end(file, &at, fails);

@@ -134,8 +134,8 @@ struct sim_pool {
 
 struct sim_file {
 	bool used;
-	bool dead_reads, dead_writes; /* every one fails from here on */
-	bool hangs;                   /* no read comes back */
+	bool dead_reads, dead_writes, dead_syncs; /* every one fails from here on */
+	bool hangs;                               /* no read comes back */
 	int full;                     /* bytes from here on are ENOSPC; -1: none */
 	uint64_t size;
 	uint32_t reads, writes, syncs;
