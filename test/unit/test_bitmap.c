@@ -36,11 +36,11 @@ static void sets_and_clears_runs(void **state)
 	}
 }
 
-static size_t model_find_run(const bool *model, size_t nbits, size_t n)
+static size_t model_find_run(const bool *model, size_t nbits, size_t first, size_t n)
 {
-	size_t first, i;
+	size_t i;
 
-	for (first = 0; n && first + n <= nbits; first++) {
+	for (; n && first + n <= nbits; first++) {
 		for (i = 0; i < n && !model[first + i]; i++)
 			;
 		if (i == n)
@@ -84,9 +84,12 @@ static void finds_what_the_model_finds(void **state)
 			for (i = first; i < first + n; i++)
 				model[i] = true;
 		}
-		n = unit_random(&r) % 70;
-		assert_true(bitmap_find_run(map, nbits, n) == model_find_run(model, nbits, n));
-		assert_true(bitmap_find_run(map, nbits, 1) == model_find_run(model, nbits, 1));
+		n = unit_random(&r) % 140;
+		i = unit_random(&r) % nbits;
+		assert_true(bitmap_find_run(map, nbits, n) == model_find_run(model, nbits, 0, n));
+		assert_true(bitmap_find_run(map, nbits, 1) == model_find_run(model, nbits, 0, 1));
+		assert_true(bitmap_find_run_from(map, nbits, i, n) ==
+			    model_find_run(model, nbits, i, n));
 		assert_true(bitmap_find_last(map, nbits) == model_find_last(model, nbits));
 		for (i = 0; i <= nbits; i++)
 			for (k = 0; k < 2; k++)
