@@ -93,6 +93,9 @@
 #define CONFIG_ROOM_MIN (128ull << 10) /* of the budget kept for metadata, at least ... */
 #define CONFIG_ROOM_MAX (1ull << 20)   /* ... and at most */
 #endif
+#ifndef CONFIG_LOW_MAX
+#define CONFIG_LOW_MAX (1ull << 20) /* free, below which the pager runs; more if faults wait */
+#endif
 #ifndef CONFIG_COPY_FLOOR
 #define CONFIG_COPY_FLOOR 64 /* frames that private copies leave to files, at least */
 #endif

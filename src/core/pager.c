@@ -35,7 +35,8 @@ static void pager_main(void *arg)
 		uint32_t seen = rt_load_u32(&p->wake, RT_ACQUIRE);
 		unsigned idle = 0;
 
-		while (needs_memory(mm) && idle < 4)
+		/* However fast it goes again: what is due at a tick is done. */
+		while (needs_memory(mm) && idle < 4 && rt_now_ns() < next_tick)
 			idle = reclaim_round(mm) > 0 ? 0 : idle + 1;
 		writeback_background(mm);
 		bool more = readahead_pending(mm);

@@ -321,8 +321,16 @@ static enum verdict judge_hot(struct mm *mm, struct folio *f)
 	if (!folio_test(f, FOLIO_ANON) && !f->mapping)
 		return GONE;
 	if (folio_test(f, FOLIO_REFERENCED)) {
-		folio_clear(f, FOLIO_REFERENCED);
+		folio_clear(f, FOLIO_REFERENCED | FOLIO_TESTED);
 		return KEEP_HOT;
+	}
+	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0 && folio_test(f, FOLIO_ANON)) {
+		/* Its window is unmapped for the cold ones in it, again and again. Idle the
+		 * last time, too, and nobody has come for it since. */
+		bool again = folio_test(f, FOLIO_TESTED);
+		if (!again)
+			folio_set(f, FOLIO_TESTED);
+		return again ? KEEP_COLD : KEEP_HOT;
 	}
 	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0)
 		return window_age(mm, f) >= 2 * round ? KEEP_COLD : KEEP_HOT;
@@ -415,13 +423,16 @@ static uint64_t evict_batch(struct mm *mm, struct folio **f, unsigned n)
 
 uint64_t reclaim_low(struct mm *mm)
 {
-	return rt_load_u64(&mm->budget, RT_RELAXED) / 64 + rt_load_u64(&mm->reserve, RT_RELAXED);
+	uint64_t least = rt_load_u64(&mm->budget, RT_RELAXED) / 64;
+
+	if (least > CONFIG_LOW_MAX)
+		least = CONFIG_LOW_MAX;
+	return least + rt_load_u64(&mm->reserve, RT_RELAXED);
 }
 
 uint64_t reclaim_high(struct mm *mm)
 {
-	return rt_load_u64(&mm->budget, RT_RELAXED) / 32 +
-	       2 * rt_load_u64(&mm->reserve, RT_RELAXED);
+	return 2 * reclaim_low(mm);
 }
 
 void reclaim_reserve_grow(struct mm *mm)
@@ -438,7 +449,7 @@ void reclaim_reserve_decay(struct mm *mm)
 	uint64_t old = rt_load_u64(&mm->reserve, RT_RELAXED);
 
 	if (old > 0)
-		rt_cas_u64(&mm->reserve, old, old - (old / 64 + 1), RT_RELAXED);
+		rt_cas_u64(&mm->reserve, old, old - (old / 16 + 1), RT_RELAXED);
 }
 
 /* --- rounds --------------------------------------------------------------------- */
@@ -544,9 +555,9 @@ static uint64_t shrink_anon(struct mm *mm, struct folio *f, unsigned most)
 		s->anon[s->anons++] = f;
 		/* What finds no slot comes back to the list, behind what was not looked at yet;
 		 * its neighbours, too, would keep us from getting there. */
-		unsigned n = !swap_has_room(mm)
-				     ? 0
-				     : anon_gather_idle(mm, f, s->anon + s->anons, most - s->anons);
+		unsigned n = 0;
+		if (swap_has_room(mm) && window_age(mm, f) >= cold_pages(mm) / 2)
+			n = anon_gather_idle(mm, f, s->anon + s->anons, most - s->anons);
 		s->anons += n;
 		return 1 + n; /* they keep lock and reference */
 	}

@@ -46,7 +46,7 @@ void reclaim_fini(struct mm *mm);
 /*
  * The pager starts to run when less than reclaim_low() is free and stops at
  * reclaim_high(). Both grow with every fault that finds nothing free, by up to a
- * sixteenth and an eighth of the budget, and shrink again by a 64th a tick: a few threads need
+ * sixteenth and an eighth of the budget, and shrink again by a 16th a tick: a few threads need
  * little, 256 can take a megabyte at once.
  */
 uint64_t reclaim_low(struct mm *mm);
