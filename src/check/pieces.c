@@ -894,7 +894,7 @@ static const struct piece mm_charge = {
 /* All pages of the pool are out. Who finds the machine without memory too sleeps. */
 static void bounce_setup(void)
 {
-	bounce_init(&st->bounce, 2);
+	bounce_init(&st->bounce, NULL, 2);
 	st->got[0] = bounce_get_page(&st->bounce);
 	st->buf = bounce_get_page(&st->bounce);
 }

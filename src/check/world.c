@@ -805,7 +805,8 @@ static void set_up(void *arg)
 				 &W->mm.tables_slab, &W->mm.vmas,  &W->mm.anon_vmas };
 	for (unsigned i = 0; i < sizeof(slabs) / sizeof(slabs[0]); i++)
 		slab_free(slabs[i], slab_alloc(slabs[i]));
-	W->budget_base = W->mm.metadata.v + CONFIG_ROOM_MIN + CONFIG_SLAB_BYTES;
+	W->budget_base = W->mm.metadata.v + bounce_unused(&W->mm.bounce) + CONFIG_ROOM_MIN +
+			 CONFIG_SLAB_BYTES;
 	rt_store_u64(&W->mm.budget, W->budget_base + frames * RT_PAGE, RT_RELAXED);
 	reclaim_direct(&W->mm, 0);
 	W->retries = stat_sum(&W->mm, retries_vma) + stat_sum(&W->mm, retries_mmap);

@@ -117,6 +117,14 @@ void mm_charge_metadata(struct mm *mm, uint64_t bytes)
 	note_max(mm, rt_add_u64(&mm->charged, bytes, RT_RELAXED) + bytes);
 }
 
+bool mm_charge_buffers(struct mm *mm, uint64_t pages)
+{
+	if (!mm_charge_pages(mm, pages))
+		return false;
+	rt_count_u64(&mm->metadata, pages * RT_PAGE);
+	return true;
+}
+
 void mm_uncharge_metadata(struct mm *mm, uint64_t bytes)
 {
 	rt_count_u64(&mm->metadata, -bytes);
@@ -149,10 +157,9 @@ static int open_memory(struct mm *mm, uint64_t budget)
 	rt_lock_init(&mm->tables_lock);
 	waitq_init(&mm->waitq);
 
-	int err = bounce_init(&mm->bounce, bounce_pages(budget));
+	int err = bounce_init(&mm->bounce, mm, bounce_pages(budget));
 	if (err)
 		return err;
-	mm_charge_metadata(mm, bounce_bytes(mm->bounce.count));
 	struct vma_index *x = rt_pages_alloc(RT_PAGE);
 	mm->write_scratch = rt_pages_alloc(CONFIG_WRITE_BATCH * sizeof(struct folio *));
 	err = reclaim_init(mm);
@@ -171,10 +178,8 @@ static void free_memory(struct mm *mm)
 	if (x)
 		rt_pages_free(x, x->bytes);
 	rt_pages_free(mm->write_scratch, CONFIG_WRITE_BATCH * sizeof(struct folio *));
-	if (mm->bounce.pages) {
-		mm_uncharge_metadata(mm, bounce_bytes(mm->bounce.count));
+	if (mm->bounce.pages)
 		bounce_fini(&mm->bounce);
-	}
 	slab_fini(&mm->anon_vmas);
 	slab_fini(&mm->vmas);
 	slab_fini(&mm->tables_slab);

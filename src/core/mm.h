@@ -160,6 +160,8 @@ int mm_charge_copy(struct mm *mm);
 void mm_uncharge_pages(struct mm *mm, uint64_t pages);
 uint64_t mm_frame_limit(struct mm *mm); /* bytes, of all charges, above which no frame */
 void mm_charge_metadata(struct mm *mm, uint64_t bytes);
+/* mm_charge_buffers - metadata that can wait: false if it does not fit now. */
+bool mm_charge_buffers(struct mm *mm, uint64_t pages);
 void mm_uncharge_metadata(struct mm *mm, uint64_t bytes);
 
 /* mm_map - map store (owned by the mm from here on, also on failure) at *addr.
