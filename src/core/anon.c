@@ -109,19 +109,17 @@ static bool take_for_idle(pte_t e, const struct folio *held)
 	return pte_folio(e) == held || folio_trylock(pte_folio(e));
 }
 
-/* Slots [a, b) have left the view for frames from `frame` on; enter that. */
-static uint64_t enter_idle(struct mm *mm, struct ptable *t, unsigned a, unsigned b, uint32_t frame,
-			   const struct idle_set *s)
+/* Slots [a, b) have left the view, each for its frame; enter that. */
+static uint64_t enter_idle(struct mm *mm, struct ptable *t, unsigned a, unsigned b,
+			   const uint32_t *frame, const struct idle_set *s)
 {
 	uint64_t n = 0;
 
 	for (unsigned i = a; i < b; i++) {
-		if (!in_set(s, i)) {
-			frames_put(mm, frame + (i - a), 1, false);
+		if (!in_set(s, i))
 			continue;
-		}
 		struct folio *f = pte_folio(t->pte[i]);
-		f->frame = frame + (i - a) + 1;
+		f->frame = frame[i - a] + 1;
 		t->pte[i] = pte_idle(f);
 		rt_sub_u32(&f->mapped, 1, RT_RELEASE);
 		n++;
@@ -131,21 +129,50 @@ static uint64_t enter_idle(struct mm *mm, struct ptable *t, unsigned a, unsigned
 }
 
 /* Slots [a, b) have stayed; the machine may have write-protected them. */
-static void enter_protected(struct ptable *t, unsigned a, unsigned b, const struct idle_set *s)
+static void enter_protected(struct mm *mm, struct ptable *t, unsigned a, unsigned b,
+			    const uint32_t *frame, const struct idle_set *s)
 {
-	for (unsigned i = a; i < b; i++)
-		if (in_set(s, i))
-			t->pte[i] |= PTE_WP;
+	for (unsigned i = a; i < b; i++) {
+		if (!in_set(s, i))
+			continue;
+		t->pte[i] |= PTE_WP;
+		frames_put(mm, frame[i - a], 1, false);
+	}
 }
 
-/* The longest stretch of frames for at most *n pages, or FRAME_NONE. */
-static uint32_t some_frames(struct mm *mm, uint32_t *n)
+/* Frames in a row for at most *n pages, or FRAME_NONE. */
+static uint32_t some_frames(struct mm *mm, unsigned *n)
 {
 	uint32_t frame = frames_get(mm, *n);
 
 	while (frame == FRAME_NONE && *n > 1)
 		frame = frames_get(mm, *n /= 2);
 	return frame;
+}
+
+/*
+ * frame[i] for each slot a + i of the set: in a row for slots in a row, as far as there is
+ * such a row, so that they can be moved; else the lowest that is free, which the machine is
+ * likely to have memory in. Returns the slot that the frames end at.
+ */
+static unsigned find_frames(struct mm *mm, const struct idle_set *s, unsigned a, unsigned b,
+			    uint32_t *frame)
+{
+	for (unsigned i = a; i < b;) {
+		unsigned n = 0;
+		while (i + n < b && in_set(s, i + n))
+			n++;
+		if (n == 0) {
+			i++;
+			continue;
+		}
+		uint32_t first = some_frames(mm, &n);
+		if (first == FRAME_NONE)
+			return i;
+		for (; n > 0; n--)
+			frame[i++ - a] = first++;
+	}
+	return b;
 }
 
 /* Which of slots [a, a + n) are in the set, as bits from 0 on. */
@@ -162,23 +189,22 @@ static void set_from(const struct idle_set *s, unsigned a, unsigned n, struct id
 static uint64_t idle_stretch(struct mm *mm, struct ptable *t, uint64_t base, unsigned a, unsigned b,
 			     const struct idle_set *s)
 {
+	uint32_t frame[PTES];
 	uint64_t n = 0;
-	uint32_t most = b - a;
+	unsigned most = b - a;
 
 	while (a < b && most > 0) {
-		uint32_t want = most < b - a ? most : b - a, frame = some_frames(mm, &want);
-		if (frame == FRAME_NONE)
+		unsigned want = find_frames(mm, s, a, b - a < most ? b : a + most, frame) - a;
+		if (want == 0)
 			break;
 		struct idle_set there;
 		set_from(s, a, want, &there);
 		int64_t got = rt_mmu_take(&mm->mmu, &mm->frames.pool, base + a * RT_PAGE, frame,
 					  want, there.map);
-		uint32_t done = got > 0 ? (uint32_t)got : 0;
+		unsigned done = got > 0 ? (unsigned)got : 0;
 		n += enter_idle(mm, t, a, a + done, frame, s);
-		if (done < want) {
-			enter_protected(t, a + done, a + want, s);
-			frames_put(mm, frame + done, want - done, false);
-		}
+		if (done < want)
+			enter_protected(mm, t, a + done, a + want, frame + done, s);
 		if (done == 0 && (got != -ENOENT || want == 1))
 			break; /* somebody is at the page, for a moment or longer */
 		if (done == 0)

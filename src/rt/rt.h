@@ -162,9 +162,9 @@ int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf);
  * fill: n pages at addr get the content of buf; none of them is mapped before. wp: the first
  *   write faults. Returns the pages mapped from the front, or -errno if none: -EEXIST the
  *   first one is mapped; -ENOENT the range is not a view; -EAGAIN, -ENOMEM.
- * take: what is mapped of n pages from addr is not mapped afterwards, and in the frame of the
- *   same distance from `frame`, none of which was there; what is not mapped is passed over.
- *   Bit i of `there` (as base/bitmap.h has them) says whether page i is mapped; NULL: all are.
+ * take: what is mapped of n pages from addr is not mapped afterwards, and page i in frame[i],
+ *   which was not there; what is not mapped is passed over, and what frame[] has for it. Long
+ *   rows of pages are moved where their frames are in a row, too. Bit i of `there` (as base/bitmap.h has them) says whether page i is mapped; NULL: all are.
  *   Returns the pages from the front for which that is so, or -errno if none: -EBUSY the
  *   machine is at the first one that is mapped (a transfer of somebody's); -EAGAIN,
  *   -ENOMEM. What is left may be write-protected then. No other thread used an old translation
@@ -180,7 +180,7 @@ void rt_pool_close(struct rt_mmu *mmu, struct rt_pool *p);
 void *rt_pool_at(struct rt_pool *p, uint64_t frame);
 void rt_pool_drop(struct rt_mmu *mmu, struct rt_pool *p, uint64_t frame, uint64_t n);
 int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t n, bool wp);
-int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, const uint32_t *frame,
 		    uint64_t n, const uint64_t *there);
 int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
 		   uint64_t n);

@@ -80,7 +80,7 @@ static int64_t take_some(const struct range *r, uint64_t done)
 	for (uint64_t i = done; i < r->n && r->there; i++)
 		if (bitmap_test(r->there, i))
 			bitmap_set_run(there, i - done, 1);
-	return rt_mmu_take(&r->a->w.mmu, r->pool ? r->pool : &r->a->pool, r->addr + PAGES(done),
+	return take_row(&r->a->w.mmu, r->pool ? r->pool : &r->a->pool, r->addr + PAGES(done),
 			   r->frame + done, r->n - done, r->there ? there : NULL);
 }
 

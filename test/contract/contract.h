@@ -84,6 +84,20 @@ _Noreturn void driver_skip(const char *why);
 #define WORDS    2 /* of a page, that are looked at: its first, and the first of its half */
 #define PAGES(n) ((n)*RT_PAGE)
 
+/* rt_mmu_take() into frames in a row. */
+#define TAKE_MOST 2048
+static inline int64_t take_row(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+			       uint64_t n, const uint64_t *there)
+{
+	uint32_t frames[TAKE_MOST];
+
+	if (n > TAKE_MOST)
+		return -E2BIG;
+	for (uint64_t i = 0; i < n; i++)
+		frames[i] = (uint32_t)(frame + i);
+	return rt_mmu_take(mmu, p, addr, frames, n, there);
+}
+
 struct world {
 	struct rt_mmu mmu;
 	struct rt_object object;

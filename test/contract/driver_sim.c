@@ -187,7 +187,7 @@ static void take_frame(void *buf)
 	CHECK_IS(rt_pool_open(&mmu, &pool_before, 1), 0);
 	CHECK_IS(rt_view_open(&mmu, NULL, 0, RT_PAGE, RT_READ, RT_VIEW_PRIVATE, &at), 0);
 	CHECK_IS(rt_mmu_fill(&mmu, at, buf, 1, false), 1);
-	CHECK_IS(rt_mmu_take(&mmu, &pool_before, at, 0, 1, NULL), 1);
+	CHECK_IS(take_row(&mmu, &pool_before, at, 0, 1, NULL), 1);
 	rt_view_close(&mmu, at, RT_PAGE);
 }
 

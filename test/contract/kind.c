@@ -663,7 +663,7 @@ static void fill_pages(struct swapped *s, unsigned from, unsigned n)
 
 static void take_pages(struct swapped *s, unsigned from, unsigned n)
 {
-	CHECK_IS(rt_mmu_take(&s->w.mmu, &s->pool, s->v + PAGES(from), from, n, NULL), n);
+	CHECK_IS(take_row(&s->w.mmu, &s->pool, s->v + PAGES(from), from, n, NULL), n);
 }
 
 /* 0: -EAGAIN; 1: -ENOMEM; 2: -EBUSY; 3 .. 6: one page .. four. */
@@ -723,7 +723,7 @@ static void a_take_stops_after_any_page(void)
 	swapped_begin(&s);
 	fill_pages(&s, 0, 4);
 	may_fail(true);
-	int64_t n = rt_mmu_take(&s.w.mmu, &s.pool, s.v, 0, 4, NULL);
+	int64_t n = take_row(&s.w.mmu, &s.pool, s.v, 0, 4, NULL);
 	may_fail(false);
 	saw_pages(n);
 	is_mapped_from(s.v, n < 0 ? 0 : n, 4);
@@ -745,7 +745,7 @@ static void a_take_of_a_hole_meets_nobody(void)
 	swapped_begin(&s);
 	fill_pages(&s, 1, 2);
 	may_fail(true);
-	int64_t n = rt_mmu_take(&s.w.mmu, &s.pool, s.v, 0, 4, &(uint64_t){ 6 });
+	int64_t n = take_row(&s.w.mmu, &s.pool, s.v, 0, 4, &(uint64_t){ 6 });
 	may_fail(false);
 	saw_pages(n);
 	is_mapped_from(s.v, n < 1 ? 1 : n, 3);
@@ -979,7 +979,7 @@ static void do_wrong(struct swapped *s, enum wrong what, uint64_t readonly, uint
 
 	switch (what) {
 	case TAKE_TWICE:
-		rt_mmu_take(mmu, pool, v, 2, 1, NULL);
+		take_row(mmu, pool, v, 2, 1, NULL);
 		break;
 	case PUT_NOTHING:
 		rt_mmu_put(mmu, pool, v + PAGES(1), 2, 2);
@@ -1001,13 +1001,13 @@ static void do_wrong(struct swapped *s, enum wrong what, uint64_t readonly, uint
 		break;
 	case TAKE_UNREADABLE:
 		CHECK_IS(rt_view_protect(mmu, v, PAGES(4), 0), 0);
-		rt_mmu_take(mmu, pool, v, 0, 1, NULL);
+		take_row(mmu, pool, v, 0, 1, NULL);
 		break;
 	case TAKE_TOLD_TOO_FEW:
-		rt_mmu_take(mmu, pool, v, 0, 2, &(uint64_t){ 0 });
+		take_row(mmu, pool, v, 0, 2, &(uint64_t){ 0 });
 		break;
 	case TAKE_TOLD_TOO_MANY:
-		rt_mmu_take(mmu, pool, v, 0, 2, NULL);
+		take_row(mmu, pool, v, 0, 2, NULL);
 		break;
 	case MAP_OF_NONE:
 		rt_mmu_map(mmu, v, 1, true);
@@ -1025,7 +1025,7 @@ static void do_wrong(struct swapped *s, enum wrong what, uint64_t readonly, uint
 		rt_view_open(mmu, NULL, 0, RT_PAGE, RW, 0, &to);
 		break;
 	case PAST_THE_POOL:
-		rt_mmu_take(mmu, pool, v, 3, 2, &(uint64_t){ 1 });
+		take_row(mmu, pool, v, 4, 1, NULL);
 		break;
 	case FILL_FROM_NOTHING:
 		rt_mmu_fill(mmu, v + PAGES(1), rt_pool_at(pool, 1), 1, false);
@@ -1412,7 +1412,7 @@ static void begin_with_the_frame(void)
 	if (KNOB(tlb)) {
 		CHECK_IS(rt_mmu_put(&s.w.mmu, &pool_before, s.v, 0, 1), 1);
 		STORES(s.v, 0, 1);
-		CHECK_IS(rt_mmu_take(&s.w.mmu, &pool_before, s.v, 0, 1, NULL), 1);
+		CHECK_IS(take_row(&s.w.mmu, &pool_before, s.v, 0, 1, NULL), 1);
 	} else {
 		rt_pool_drop(&s.w.mmu, &pool_before, 0, 1);
 	}

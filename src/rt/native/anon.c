@@ -59,6 +59,32 @@ static int64_t copy_pages(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64
 	return err == -EAGAIN && c.copy > 0 ? c.copy / (int64_t)RT_PAGE : err;
 }
 
+/* How many pages from the front are in memory at dst, and not at src. */
+static uint64_t moved_already(uint64_t dst, uint64_t src, uint64_t n)
+{
+	unsigned char at_dst[64], at_src[64];
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t k = i % sizeof(at_dst), left = (n - i) * RT_PAGE, at = i * RT_PAGE;
+		uint64_t len = left < sizeof(at_dst) * RT_PAGE ? left : sizeof(at_dst) * RT_PAGE;
+		if (k == 0 && (sys(SYS_mincore, dst + at, len, at_dst) != 0 ||
+			       sys(SYS_mincore, src + at, len, at_src) != 0))
+			return i;
+		if (!(at_dst[k] & 1) || at_src[k] & 1)
+			return i;
+	}
+	return n;
+}
+
+/*
+ * Pages from the front, or -errno if none.
+ *
+ * Linux 6.18 moves pages in batches, and loses count: where an entry changed under it (the
+ * accessed bit, cleared by reclaim or MADV_COLD, is enough) it tries again, moves the batch,
+ * takes the old -EAGAIN for that, tries once more, and finds its own pages in the way. Pages
+ * that it reports less are moved for good, and the rest is refused with -EEXIST. Nobody but us
+ * fills dst, and all of src was mapped: a page that is there, and not here, has been moved.
+ */
 static int64_t move_pages(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64_t n)
 {
 	struct uffdio_move m = {
@@ -68,7 +94,10 @@ static int64_t move_pages(struct rt_mmu *mmu, uint64_t dst, uint64_t src, uint64
 
 	if (err == 0)
 		return (int64_t)n;
-	return err == -EAGAIN && m.move > 0 ? m.move / (int64_t)RT_PAGE : err;
+	if (err == -EAGAIN && m.move > 0)
+		return m.move / (int64_t)RT_PAGE;
+	uint64_t moved = err == -EEXIST ? moved_already(dst, src, n) : 0;
+	return moved > 0 ? (int64_t)moved : err;
 }
 
 /* UFFDIO_CONTINUE is not for anonymous memory, -EINVAL, but looks at the range first. */
@@ -102,23 +131,30 @@ int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t
 struct take {
 	struct rt_mmu *mmu;
 	struct rt_pool *pool;
-	uint64_t addr, frame;
+	uint64_t addr;
+	const uint32_t *frame;
 	const uint64_t *there; /* NULL: all */
 	uint64_t from, to;
 	uint64_t run_moved; /* the shortest run that is moved */
 	int64_t err;        /* why it ended early */
 };
 
-/* The next run of mapped pages from *at on; *at is its end then. False: there is none. */
+/* The next run of mapped pages from *at on whose frames are in a row; *at is its end then.
+ * False: there is none. */
 static bool next_run(const struct take *t, uint64_t *at, uint64_t *first)
 {
+	uint64_t end = t->to;
+
 	*first = *at;
 	if (t->there)
 		*first = bitmap_next(t->there, t->to, *at, true);
-	*at = t->to;
+	if (*first >= t->to)
+		return false;
 	if (t->there)
-		*at = bitmap_next(t->there, t->to, *first, false);
-	return *first < t->to;
+		end = bitmap_next(t->there, t->to, *first, false);
+	for (*at = *first + 1; *at < end && t->frame[*at] == t->frame[*at - 1] + 1; (*at)++)
+		;
+	return true;
 }
 
 static bool is_moved(const struct take *t, uint64_t first, uint64_t end)
@@ -152,7 +188,7 @@ static bool copied_span(const struct take *t, uint64_t end, uint64_t *low, uint6
 static uint64_t copy_run(struct take *t, uint64_t first, uint64_t end)
 {
 	while (first < end) {
-		uint64_t frame = t->frame + first, k;
+		uint64_t frame = t->frame[first], k;
 		void *to = rt_pool_at(t->pool, frame);
 		int64_t got;
 
@@ -199,12 +235,12 @@ static uint64_t move_runs(struct take *t, uint64_t end)
 	while (next_run(t, &at, &first) && first < end) {
 		if (!is_moved(t, first, at))
 			continue;
-		rt_pool_claim_empty(t->mmu, t->pool, t->frame + first, at - first);
+		rt_pool_claim_empty(t->mmu, t->pool, t->frame[first], at - first);
 		while (first < at) {
-			uint64_t to = (uintptr_t)rt_pool_at(t->pool, t->frame + first);
+			uint64_t to = (uintptr_t)rt_pool_at(t->pool, t->frame[first]);
 			int64_t got = move_pages(t->mmu, to, page_at(t, first), at - first);
 			if (got < 0) {
-				rt_pool_emptied(t->pool, t->frame + first, at - first);
+				rt_pool_emptied(t->pool, t->frame[first], at - first);
 				t->err = got;
 				return first;
 			}
@@ -212,6 +248,16 @@ static uint64_t move_runs(struct take *t, uint64_t end)
 		}
 	}
 	return end;
+}
+
+/* Pages [end, copied) stay: their copies are not needed. */
+static void drop_copies(struct take *t, uint64_t end, uint64_t copied)
+{
+	uint64_t at = end, first;
+
+	while (next_run(t, &at, &first) && first < copied)
+		rt_pool_drop(t->mmu, t->pool, t->frame[first],
+			     (at < copied ? at : copied) - first);
 }
 
 /* Returns where it ended: t->to, or before, and t->err says why. */
@@ -229,11 +275,11 @@ static uint64_t take_chunk(struct take *t)
 	if (copies && copied_span(t, end, &low, &high))
 		rt_mmu_zap(t->mmu, page_at(t, low), high - low);
 	if (end < copied)
-		rt_pool_drop(t->mmu, t->pool, t->frame + end, copied - end);
+		drop_copies(t, end, copied);
 	return end;
 }
 
-int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, const uint32_t *frame,
 		    uint64_t n, const uint64_t *there)
 {
 	struct take t = { .mmu = mmu,

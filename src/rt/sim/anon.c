@@ -296,12 +296,19 @@ int64_t rt_mmu_fill(struct rt_mmu *mmu, uint64_t addr, const void *buf, uint64_t
 	return answer(done, err);
 }
 
-static void check_slots(unsigned slot, uint64_t n, bool there)
+static void check_there(unsigned slot, uint64_t n)
 {
 	for (uint64_t i = slot; i < slot + n; i++)
-		if ((S->pool_frame[i] != 0) != there)
-			sim_fail("CONTRACT", there ? "a frame is put that is not there"
-						   : "a page is taken into a frame that is there");
+		if (!S->pool_frame[i])
+			sim_fail("CONTRACT", "a frame is put that is not there");
+}
+
+/* Into those frames nothing was taken. */
+static void check_free(const struct rt_pool *p, const uint32_t *frame, uint64_t addr, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (is_mapped(addr + i * RT_PAGE) && S->pool_frame[slot_of(p, frame[i], 1)])
+			sim_fail("CONTRACT", "a page is taken into a frame that is there");
 }
 
 static void check_told(uint64_t addr, uint64_t n, const uint64_t *there)
@@ -311,7 +318,7 @@ static void check_told(uint64_t addr, uint64_t n, const uint64_t *there)
 			sim_fail("CONTRACT", "take is told wrongly which pages are mapped");
 }
 
-int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_t frame,
+int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, const uint32_t *frame,
 		    uint64_t n, const uint64_t *there)
 {
 	static const int errs[] = { -EAGAIN, -ENOMEM, -EBUSY };
@@ -319,8 +326,7 @@ int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64
 
 	(void)mmu;
 	machine_point("take", MEMORY, SIM_W);
-	unsigned slot = slot_of(p, frame, n);
-	check_slots(slot, n, false);
+	check_free(p, frame, addr, n);
 	struct sim_view *v = anon_view(addr, n, RT_READ | RT_WRITE, "take");
 	struct course c = course_of("mmu_take", n, errs, v && is_mapped(addr) ? 3 : 2, true);
 	if (!v)
@@ -328,12 +334,16 @@ int64_t rt_mmu_take(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64
 	check_told(addr, n, there);
 	for (uint64_t i = 0; i < c.end; i++)
 		if (is_mapped(addr + i * RT_PAGE))
-			tell(SIM_PAGE_TAKE, addr + i * RT_PAGE, frame + i);
+			tell(SIM_PAGE_TAKE, addr + i * RT_PAGE, frame[i]);
 	unmap(addr, n, c.end, c.protects, taken);
-	check_slots(slot_of(p, frame, n), c.end, false);
-	for (uint64_t i = 0; i < c.end; i++)
-		if (taken[i])
-			slot_fill(slot + (unsigned)i, taken[i] - 1u);
+	for (uint64_t i = 0; i < c.end; i++) {
+		if (!taken[i])
+			continue;
+		unsigned slot = slot_of(p, frame[i], 1);
+		if (S->pool_frame[slot])
+			sim_fail("CONTRACT", "two pages are taken into one frame");
+		slot_fill(slot, taken[i] - 1u);
+	}
 	return answer(c.end, c.err);
 }
 
@@ -345,7 +355,7 @@ int64_t rt_mmu_put(struct rt_mmu *mmu, struct rt_pool *p, uint64_t addr, uint64_
 	(void)mmu;
 	machine_point("put", MEMORY, SIM_W);
 	unsigned slot = slot_of(p, frame, n);
-	check_slots(slot, n, true);
+	check_there(slot, n);
 	check_unread(slot, n, "put");
 	struct course c = course_of("mmu_put", n, errs, 3, false);
 	int err = c.err;
