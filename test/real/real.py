@@ -17,13 +17,15 @@ import random
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+
+sys.dont_write_bytecode = True
+import resp  # noqa: E402 (after the line that keeps the source directory clean)
 
 SECONDS_MAX = 120
 MIB = 1 << 20
@@ -46,35 +48,6 @@ def check(condition, what):
 def check_paged(summary):
     """Anonymous memory went to the swap store, and came back."""
     check(re.search(r'swap in [1-9][^,]*, out [1-9]', summary), 'not paged: ' + summary[-1000:])
-
-
-def redis(port, commands, expect=True):
-    """The replies to commands that were sent together."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            s = socket.create_connection(('127.0.0.1', port), SECONDS_MAX)
-            break
-        except ConnectionRefusedError:
-            check(time.monotonic() < deadline, 'redis-server does not listen')
-            time.sleep(0.05)
-    data = bytearray()
-    for command in commands:
-        data += b'*%d\r\n' % len(command)
-        for word in command:
-            word = word if isinstance(word, bytes) else word.encode()
-            data += b'$%d\r\n%s\r\n' % (len(word), word)
-    with s, s.makefile('rb') as f:
-        s.sendall(data)
-        return [redis_reply(f) for _ in commands] if expect else []
-
-
-def redis_reply(f):
-    line = f.readline()
-    check(line, 'redis-server closed the connection')
-    if line[:1] != b'$':
-        return line[1:].rstrip()
-    return f.read(int(line[1:]) + 2)[:-2]
 
 
 class Run:
@@ -222,18 +195,16 @@ class Tests:
         self.need('redis-server')
         self.need_heap()
         count, size, memory = 200000, 1000, '48M'
-        listen = socket.socket()
-        listen.bind(('127.0.0.1', 0))
-        port = listen.getsockname()[1]
-        listen.close()
+        port = resp.free_port()
         server = subprocess.Popen(
             [self.quire, 'run', '--memory', memory, '--heap', '--swap', '.', '--swap-size', '512M',
              '--stats', '--', 'redis-server', '--port', str(port), '--bind', '127.0.0.1',
              '--save', '', '--appendonly', 'no', '--daemonize', 'no'],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
-            self.redis_compare(port, count, size)
-            redis(port, [('SHUTDOWN', 'NOSAVE')], expect=False)
+            with resp.Client(port) as client:
+                self.redis_compare(client, count, size)
+                client.send([('SHUTDOWN', 'NOSAVE')])
             out = server.communicate(timeout=SECONDS_MAX)[0].decode(errors='replace')
         finally:
             server.kill()
@@ -241,14 +212,14 @@ class Tests:
         check(server.returncode == 0, out[-3000:])
         check_paged(out)
 
-    def redis_compare(self, port, count, size):
+    def redis_compare(self, client, count, size):
         value = lambda i: random.Random(i).randbytes(size)
         for base in range(0, count, 1000):
-            replies = redis(port, [('SET', 'key:%d' % i, value(i))
-                                   for i in range(base, base + 1000)])
+            replies = client.ask([('SET', 'key:%d' % i, value(i))
+                                  for i in range(base, base + 1000)])
             check(all(r == b'OK' for r in replies), 'SET: %s' % replies[:3])
         for base in range(0, count, 1000):
-            replies = redis(port, [('GET', 'key:%d' % i) for i in range(base, base + 1000)])
+            replies = client.ask([('GET', 'key:%d' % i) for i in range(base, base + 1000)])
             for i, reply in enumerate(replies, base):
                 check(reply == value(i), 'key:%d is not what was stored' % i)
 
