@@ -206,12 +206,8 @@ static const struct choice advices[] = {
 	{ "pageout", ADVICE_PAGEOUT },       { NULL, 0 },
 };
 static const struct choice failures[] = {
-	{ "reads", FAIL_READS },
-	{ "hangs", FAIL_HANGS },
-	{ "writes", FAIL_WRITES },
-	{ "syncs", FAIL_SYNCS },
-	{ "none", FAIL_NONE },
-	{ NULL, 0 },
+	{ "reads", FAIL_READS }, { "hangs", FAIL_HANGS }, { "writes", FAIL_WRITES },
+	{ "syncs", FAIL_SYNCS }, { "none", FAIL_NONE },   { NULL, 0 },
 };
 static const struct choice results[] = {
 	{ "ok", RESULT_OK },         { "sigbus", RESULT_SIGBUS },

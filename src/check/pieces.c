@@ -37,6 +37,7 @@ struct stage {
 	rt_u32 count, a, b;
 	uint32_t pages;      /* used before the threads start */
 	uint64_t clock;      /* then */
+	uint64_t metadata;   /* charged before the piece began */
 	uint64_t values[24]; /* what radix entries point at */
 	void *got[THREADS];
 	int result[THREADS];
@@ -934,6 +935,40 @@ static const struct piece bounce_empty_two = {
 	.good = bounce_whole,
 };
 
+/* More of the pool is used than ever was: what was never used is charged, once. */
+static void bounce_new_setup(void)
+{
+	st->metadata = rt_load_u64(&MM->metadata, RT_RELAXED);
+	bounce_init(&st->bounce, MM, 24);
+}
+
+static void bounce_use(void)
+{
+	void *run = bounce_get_run(&st->bounce, 4), *one = bounce_get_page(&st->bounce);
+
+	if (run)
+		bounce_put(&st->bounce, run, 4);
+	bounce_put(&st->bounce, one, 1);
+}
+
+static bool bounce_charged(void)
+{
+	uint64_t used = 25 * RT_PAGE - bounce_unused(&st->bounce);
+	uint64_t charged = rt_load_u64(&MM->metadata, RT_RELAXED) - st->metadata;
+
+	if (!check(charged == used, "REF", "a buffer was used and not charged, or charged twice"))
+		return false;
+	bounce_fini(&st->bounce);
+	return check(rt_load_u64(&MM->metadata, RT_RELAXED) == st->metadata, "LEAK",
+		     "buffers are gone, and charged still");
+}
+
+static const struct piece bounce_new = {
+	.setup = bounce_new_setup,
+	.thread = { bounce_use, bounce_use, bounce_use },
+	.good = bounce_charged,
+};
+
 /* --- the pager's words
  * ---------------------------------------------------------------------------------------- */
 
@@ -1298,6 +1333,7 @@ const struct program *const piece_programs[] = {
 	PIECE("mm-charge", "two want the last page of the budget", 3, mm_charge),
 	PIECE("bounce-empty", "a buffer is wanted when none is left", 2, bounce_empty),
 	PIECE("bounce-empty-3", "the same by two", 3, bounce_empty_two),
+	PIECE("bounce-new", "buffers that never were used are, by three", 3, bounce_new),
 	PIECE("pager-kick", "a kick, while the pager falls asleep", 1, pager_kicked),
 	PIECE("pager-kick-2", "two kicks, while the pager falls asleep", 2, pager_kicked_twice),
 	PIECE("pager-progress", "two wait for progress", 3, pager_progressed),

@@ -5,9 +5,9 @@
  * A store writes into (or reads from) one of these, never into a mapped page: a
  * read straight into an alias of the object would leave it mapped there, and
  * unmapping costs 17-19 us when another thread runs. The pool is fixed, and what of it was
- * ever used is part of the budget. Single pages are for faults, which keep one until the page is mapped;
- * should there be none, one is taken from beside the pool. Longer runs are for readahead and
- * write-back, which do without (or wait) when there is none, and may not take the last
+ * ever used is part of the budget. Single pages are for faults, which keep one until the page is
+ * mapped; should there be none, one is taken from beside the pool. Longer runs are for readahead
+ * and write-back, which do without (or wait) when there is none, and may not take the last
  * CONFIG_BOUNCE_RESERVE pages.
  */
 #ifndef CORE_BOUNCE_H

@@ -324,16 +324,16 @@ static enum verdict judge_hot(struct mm *mm, struct folio *f)
 		folio_clear(f, FOLIO_REFERENCED | FOLIO_TESTED);
 		return KEEP_HOT;
 	}
-	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0 && folio_test(f, FOLIO_ANON)) {
-		/* Its window is unmapped for the cold ones in it, again and again. Idle the
-		 * last time, too, and nobody has come for it since. */
-		bool again = folio_test(f, FOLIO_TESTED);
-		if (!again)
-			folio_set(f, FOLIO_TESTED);
-		return again ? KEEP_COLD : KEEP_HOT;
+	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0) {
+		if (!folio_test(f, FOLIO_ANON))
+			return window_age(mm, f) >= 2 * round ? KEEP_COLD : KEEP_HOT;
+		/* Its window is unmapped for the cold ones in it, again and again: that has no
+		 * age. Idle the last time, too, and nobody has come for it since. */
+		if (folio_test(f, FOLIO_TESTED))
+			return KEEP_COLD;
+		folio_set(f, FOLIO_TESTED);
+		return KEEP_HOT;
 	}
-	if (rt_load_u32(&f->mapped, RT_ACQUIRE) == 0)
-		return window_age(mm, f) >= 2 * round ? KEEP_COLD : KEEP_HOT;
 	if (window_age(mm, f) >= round)
 		unmap_window(mm, f);
 	return KEEP_HOT;

@@ -164,7 +164,8 @@ int rt_mmu_own(struct rt_mmu *mmu, uint64_t addr, const void *buf);
  *   first one is mapped; -ENOENT the range is not a view; -EAGAIN, -ENOMEM.
  * take: what is mapped of n pages from addr is not mapped afterwards, and page i in frame[i],
  *   which was not there; what is not mapped is passed over, and what frame[] has for it. Long
- *   rows of pages are moved where their frames are in a row, too. Bit i of `there` (as base/bitmap.h has them) says whether page i is mapped; NULL: all are.
+ *   rows of pages are moved where their frames are in a row, too. No frame is named twice.
+ *   Bit i of `there` (as base/bitmap.h has them) says whether page i is mapped; NULL: all are.
  *   Returns the pages from the front for which that is so, or -errno if none: -EBUSY the
  *   machine is at the first one that is mapped (a transfer of somebody's); -EAGAIN,
  *   -ENOMEM. What is left may be write-protected then. No other thread used an old translation

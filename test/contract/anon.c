@@ -81,7 +81,7 @@ static int64_t take_some(const struct range *r, uint64_t done)
 		if (bitmap_test(r->there, i))
 			bitmap_set_run(there, i - done, 1);
 	return take_row(&r->a->w.mmu, r->pool ? r->pool : &r->a->pool, r->addr + PAGES(done),
-			   r->frame + done, r->n - done, r->there ? there : NULL);
+			r->frame + done, r->n - done, r->there ? there : NULL);
 }
 
 static int64_t put_some(const struct range *r, uint64_t done)
@@ -391,6 +391,27 @@ static void what_is_taken_waits_in_its_frames(void)
 	holds(&a, 5, 1, 81);
 	view_close(&a, v, 6);
 	holds(&a, 5, 1, 81);
+	anon_close(&a);
+}
+
+static void each_page_goes_to_the_frame_it_is_told(void)
+{
+	static const uint32_t frame[] = { 7, 2, 3, 0, 1, 5 };
+	struct anon a;
+
+	anon_open(&a, FRAMES);
+	uint64_t v = anon_view(&a, 6, RW), done = 0;
+	fills(&a, v, 6, 80, false);
+	while (done < 6) {
+		int64_t n = rt_mmu_take(&a.w.mmu, &a.pool, v + PAGES(done), frame + done, 6 - done,
+					NULL);
+		CHECK(n > 0 || n == -EAGAIN || n == -EBUSY);
+		done += n > 0 ? (uint64_t)n : 0;
+	}
+	all_fault(v, 6);
+	for (uint64_t i = 0; i < 6; i++)
+		holds(&a, frame[i], 1, 80 + i);
+	view_close(&a, v, 6);
 	anon_close(&a);
 }
 
@@ -1069,8 +1090,8 @@ TESTS(anon, TEST(there_is_nothing_under_its_pages), TEST(the_index_is_of_no_acco
       TEST(fill_maps_the_content), TEST(filled_write_protected_the_first_write_faults),
       TEST(no_protection_stays_where_no_page_is), TEST(fill_stops_at_what_is_mapped),
       TEST(fill_reads_a_frame_of_the_pool), TEST(what_is_taken_waits_in_its_frames),
-      TEST(frames_in_a_row_lie_in_a_row), TEST(holes_are_passed_over),
-      TEST(what_can_only_be_read_is_taken), TEST(a_run_crosses_tables),
+      TEST(each_page_goes_to_the_frame_it_is_told), TEST(frames_in_a_row_lie_in_a_row),
+      TEST(holes_are_passed_over), TEST(what_can_only_be_read_is_taken), TEST(a_run_crosses_tables),
       TEST(a_run_is_long_and_full_of_holes), TEST(what_is_put_is_a_page_again),
       TEST(put_stops_at_what_is_mapped), TEST(what_is_moved_is_there_and_not_here),
       TEST(move_stops_at_what_is_mapped), TEST(a_range_lies_in_one_view),

@@ -916,6 +916,7 @@ static bool transfer_begins(struct swapped *s, bool queued)
 /* Page 0 is mapped, page 2 of the view is in frame 2; readonly has a page. */
 enum wrong {
 	TAKE_TWICE,
+	TAKE_TWO_INTO_ONE,
 	PUT_NOTHING,
 	MOVE_NOTHING,
 	MOVE_ONTO_ITSELF,
@@ -945,6 +946,7 @@ enum wrong {
 
 static const char *const caught_at[WRONGS] = {
 	[TAKE_TWICE] = "into a frame that is there",
+	[TAKE_TWO_INTO_ONE] = "two pages are taken into one frame",
 	[PUT_NOTHING] = "is put that is not there",
 	[MOVE_NOTHING] = "is moved that is not mapped",
 	[MOVE_ONTO_ITSELF] = "moved onto each other",
@@ -976,10 +978,15 @@ static void do_wrong(struct swapped *s, enum wrong what, uint64_t readonly, uint
 	struct rt_mmu *mmu = &s->w.mmu;
 	struct rt_pool *pool = &s->pool;
 	uint64_t v = s->v, to = world_room(&s->w, 4);
+	static const uint32_t one_frame[] = { 0, 0 };
 
 	switch (what) {
 	case TAKE_TWICE:
 		take_row(mmu, pool, v, 2, 1, NULL);
+		break;
+	case TAKE_TWO_INTO_ONE:
+		fill_pages(s, 1, 1);
+		rt_mmu_take(mmu, pool, v, one_frame, 2, NULL);
 		break;
 	case PUT_NOTHING:
 		rt_mmu_put(mmu, pool, v + PAGES(1), 2, 2);

@@ -318,6 +318,23 @@ static void a_long_run_comes_to_stale_frames(void)
 	pooled_close(&p);
 }
 
+/* One run of pages: 40 of its frames in a row, which are moved, the others singly. */
+static void a_run_goes_to_rows_of_frames_and_single_ones(void)
+{
+	uint32_t frame[100];
+	struct pooled p;
+
+	pooled_open(&p, 100, 600);
+	CHECK_IS(fill(&p, 0, 100, 100, false), 100);
+	for (uint32_t i = 0; i < 100; i++)
+		frame[i] = i >= 30 && i < 70 ? 400 + i : 399 - 2 * i;
+	CHECK_IS(rt_mmu_take(&p.w.mmu, &p.pool, p.v, frame, 100, NULL), 100);
+	CHECK_IS(populated((void *)p.v, 100), 0);
+	for (uint64_t i = 0; i < 100; i++)
+		CHECK_IS(frame_word(&p, frame[i]), token_word(100 + i, 1));
+	pooled_close(&p);
+}
+
 /*
  * The first page's entry changes all the while: the program uses the page, and is told by
  * MADV_COLD that it does not. Where the kernel finds an entry changed under it, it begins
@@ -667,6 +684,7 @@ static void a_move_that_finds_no_memory_moves_nothing(void)
 TESTS(pool, TEST(any_calls_leave_what_a_model_says),
       TEST(of_many_dropped_frames_few_stay_populated),
       TEST(a_frame_that_never_was_there_is_dropped), TEST(a_long_run_comes_to_stale_frames),
+      TEST(a_run_goes_to_rows_of_frames_and_single_ones),
       TEST(what_is_moved_while_an_entry_changes_is_counted),
       TEST(a_move_from_two_views_moves_nothing), TEST(a_long_run_that_cannot_be_written_is_copied),
       TEST(a_long_run_that_is_locked_is_copied), TEST(up_to_a_busy_page_all_is_done),

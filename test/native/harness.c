@@ -589,7 +589,8 @@ bool h_mounts_alone(void)
 
 bool h_mount_tmpfs(const char *dir, const char *opts)
 {
-	return mkdir(dir, 0700) == 0 && h_mounts_alone() && mount("none", dir, "tmpfs", 0, opts) == 0;
+	return mkdir(dir, 0700) == 0 && h_mounts_alone() &&
+	       mount("none", dir, "tmpfs", 0, opts) == 0;
 }
 
 /* ---- rest ---- */

@@ -256,8 +256,7 @@ static void drop_copies(struct take *t, uint64_t end, uint64_t copied)
 	uint64_t at = end, first;
 
 	while (next_run(t, &at, &first) && first < copied)
-		rt_pool_drop(t->mmu, t->pool, t->frame[first],
-			     (at < copied ? at : copied) - first);
+		rt_pool_drop(t->mmu, t->pool, t->frame[first], (at < copied ? at : copied) - first);
 }
 
 /* Returns where it ended: t->to, or before, and t->err says why. */

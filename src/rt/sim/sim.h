@@ -136,7 +136,7 @@ struct sim_file {
 	bool used;
 	bool dead_reads, dead_writes, dead_syncs; /* every one fails from here on */
 	bool hangs;                               /* no read comes back */
-	int full;                     /* bytes from here on are ENOSPC; -1: none */
+	int full;                                 /* bytes from here on are ENOSPC; -1: none */
 	uint64_t size;
 	uint32_t reads, writes, syncs;
 	uint32_t page_reads[SIM_FILE_PAGES];
@@ -155,7 +155,7 @@ struct sim {
 	uint32_t steps;      /* ... that were visible */
 	uint32_t idles;      /* times that only the clock could move */
 	uint32_t jumps;      /* ... in all, in this run */
-	uint32_t preempts; /* switches in this run that were not forced */
+	uint32_t preempts;   /* switches in this run that were not forced */
 	uint32_t idle_since; /* idles since a thread that is no daemon did something */
 	uint64_t clock;
 	bool quiet; /* no choices: the driver's set-up and tear-down */
@@ -248,7 +248,7 @@ struct sim_engine {
 	/* of the fallible call that each thread makes */
 	struct sim_site *site[SIM_THREADS];
 	const struct sim_site *asking; /* choose() for; NULL: none of the core's */
-	const char *fault; /* the last failure that was made, for people */
+	const char *fault;             /* the last failure that was made, for people */
 	/* The checker's own look at what the machine does; NULL: none. */
 	void (*on_map)(uint64_t vaddr, unsigned object, uint64_t index, bool copied);
 	void (*on_drop)(unsigned object, uint64_t index, uint64_t n);
