@@ -292,9 +292,7 @@ class Bench:
                 raise Failed(f"{side.label}: {how}{': ' + why[-1] if why else ''}")
             r = json.loads(out)
             r.update(name=case.name, key=side.key, run=run, notes=notes, **settings)
-            peak = os.path.join(group.path, "memory.max_usage_in_bytes" if group.version == 1
-                                else "memory.peak") if group else ""
-            r["peak_by_kernel"] = int(machine.read(peak, "0") or 0)
+            r["peak_by_kernel"] = group.peak() if group else 0
         self.after(case, r)
         return r
 

@@ -13,7 +13,6 @@ else's program.
 How the sides take turns, what is written and the exit codes: compare.py.
 """
 import contextlib
-import dataclasses
 import os
 import shutil
 import statistics
@@ -29,21 +28,15 @@ import anon  # noqa: E402
 import compare  # noqa: E402
 import machine  # noqa: E402
 import resp  # noqa: E402
-from compare import Failed, faster_than_best  # noqa: E402
+from compare import Failed  # noqa: E402
 from machine import MIB, mib  # noqa: E402
 
+PROGRAMS = ("redis-server", "redis-benchmark")
 VALUE = 1000              # bytes of a redis value: one of jemalloc's sizes, nearly filled
 TOGETHER = 1000           # commands that are sent at once
 READERS = 8               # connections of redis-benchmark
 RANDOM_READS = 100_000
 WAIT_S = 900
-
-
-@dataclasses.dataclass
-class Case(compare.Case):
-    needs: tuple = ()         # programs
-    options: tuple = ()       # of quire run
-    run: object = None        # function of (bench, case, launch, directory): what it measured
 
 
 # --- redis ---------------------------------------------------------------------
@@ -121,20 +114,6 @@ def part(name):
     return lambda r: r[name]
 
 
-def cases(size, memory):
-    swaps = dict(which=anon.BETTER)
-    return [
-        Case("redis", f"redis-server, {mib(size)} of values of {VALUE} bytes", "", size, memory,
-             (anon.QUIRE, *anon.SWAPS),
-             [faster_than_best("random-reads", anon.SWAPS, None, unit="GET/s", **swaps),
-              faster_than_best("fill", anon.SWAPS, None, value=part("sets_per_second"),
-                               unit="SET/s", **swaps),
-              faster_than_best("read-back", anon.SWAPS, None, value=part("reads_per_second"),
-                               unit="GET/s", **swaps)],
-             needs=("redis-server", "redis-benchmark"), options=("--heap",), run=run_redis),
-    ]
-
-
 class Programs(anon.Anon):
     name = "programs"
 
@@ -143,7 +122,13 @@ class Programs(anon.Anon):
         self.worker = os.path.join(args.build, "quire")
 
     def cases(self):
-        return cases(self.args.size, self.args.memory)
+        size = self.args.size
+        return [compare.Case(
+            "redis", f"redis-server, {mib(size)} of values of {VALUE} bytes", "", size,
+            self.args.memory, (anon.QUIRE, *anon.SWAPS),
+            [anon.beats_swap("random-reads", None, unit="GET/s"),
+             anon.beats_swap("fill", None, part("sets_per_second"), "SET/s"),
+             anon.beats_swap("read-back", None, part("reads_per_second"), "GET/s")])]
 
     def title(self):
         pages = machine.read("/sys/kernel/mm/transparent_hugepage/enabled", "?").strip()
@@ -152,11 +137,11 @@ class Programs(anon.Anon):
     def argv(self, case, side, argv):
         if side.key != anon.QUIRE.key:
             return argv
-        return [self.worker, "run", "--memory", str(case.budget), *case.options, "--swap",
+        return [self.worker, "run", "--memory", str(case.budget), "--heap", "--swap",
                 self.dir, "--swap-size", str(self.swap_bytes), "--", *argv]
 
     def measure(self, case, side, run):
-        missing = [p for p in case.needs if not shutil.which(p)]
+        missing = [p for p in PROGRAMS if not shutil.which(p)]
         if missing:
             raise Failed(f"{' and '.join(missing)}: not installed (tools/setup does it)")
         notes, started = [], []
@@ -175,20 +160,18 @@ class Programs(anon.Anon):
                 return p
 
             try:
-                r = case.run(self, case, launch, directory)
+                r = run_redis(self, case, launch, directory)
             except subprocess.TimeoutExpired:
                 raise Failed(f"{side.label}: no end after {WAIT_S} s") from None
             finally:
                 for p in started:
                     if p.poll() is None:
-                        p.terminate()  
+                        p.terminate()
                         with contextlib.suppress(subprocess.TimeoutExpired):
                             p.wait(10)
                         p.kill()
                         p.wait()
-            peak = os.path.join(group.path, "memory.max_usage_in_bytes" if group.version == 1
-                                else "memory.peak") if group else ""
-            r["peak_by_kernel"] = int(machine.read(peak, "0") or 0)
+            r["peak_by_kernel"] = group.peak() if group else 0
         r.update(name=case.name, key=side.key, run=run, notes=notes, **settings)
         return r
 
