@@ -109,6 +109,10 @@ class Group:
                                  else "memory.oom_control"))
         return bool(re.search(r"^oom_kill [1-9]", text, re.M))
 
+    def usage(self):
+        """What is charged now, in bytes."""
+        return int(read(self.usage_file, "0") or 0)
+
     def peak(self):
         """The most that was charged at once, in bytes."""
         return int(read(os.path.join(self.path, "memory.peak" if self.version == 2
